@@ -1,0 +1,40 @@
+# Each target does all of its own set-up: system packages where they are missing, .venv, the package.
+BIN := .venv/bin
+PYTEST_ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check format bench bench-scale clean
+
+help:            ## this list
+	@grep -hE '^[a-z-]+: .*##|^[a-z-]+:  *##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+
+setup:           ## system packages, .venv and the package; takes no time when done already
+	@scripts/setup.sh
+
+demo: setup      ## three releases of a real data set, mounted side by side
+	@scripts/demo.sh
+
+test: setup      ## all tests, mounted ones too
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+check: setup     ## linters, types, layers, and the tests that take seconds
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q -m "not mounted and not crash and not slow" $(PYTEST_ARGS)
+
+format: setup    ## let ruff sort imports and lay the code out
+	$(BIN)/ruff check --fix --select I .
+	$(BIN)/ruff format .
+
+bench: setup     ## import and reading, against borg, restic and squashfuse
+	@scripts/setup.sh --bench
+	$(BIN)/python scripts/bench_read.py $(BENCH_ARGS)
+
+bench-scale: setup  ## 100,000 files in two versions, a directory of a million, a growing CSV
+	$(BIN)/python scripts/bench_scale.py $(BENCH_ARGS)
+
+clean:           ## all that the other targets have made
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

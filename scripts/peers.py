@@ -1,0 +1,153 @@
+"""The file systems that the benches compare: how each imports, where it keeps it, how it mounts.
+
+Every cache, key and configuration of a peer stays in the bench's own directory.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+Command = list[str | Path]
+
+
+class Peer:
+    """One way to keep a directory tree and to read it back."""
+
+    name: str
+    programs: tuple[str, ...] = ()
+
+    def __init__(self, work: Path) -> None:
+        self.home = work / self.name.replace(" ", "-")
+        self.store = self.home / "store"
+        self.env = {**os.environ, "HOME": str(self.home)}
+
+    def missing(self) -> str | None:
+        """Return the first program that is not installed."""
+        return next((name for name in self.programs if shutil.which(name) is None), None)
+
+    def renew(self) -> None:
+        """Make the store anew, with nothing in it."""
+        shutil.rmtree(self.home, ignore_errors=True)
+        self.home.mkdir()
+        for command in self.init_commands():
+            subprocess.run(
+                command, env=self.env, check=True, stdout=subprocess.DEVNULL, cwd=self.home
+            )
+
+    def init_commands(self) -> list[Command]:
+        return []
+
+    def import_command(self) -> Command:
+        """Return the command that imports its working directory."""
+        raise NotImplementedError
+
+    def mount_command(self, mountpoint: Path) -> Command | None:
+        """Return the command that mounts in the foreground; None where no mount is needed."""
+        raise NotImplementedError
+
+    def view(self, mountpoint: Path) -> Path:
+        """Return where the imported tree is below the mount point."""
+        return mountpoint
+
+
+class Vfs(Peer):
+    name = "vfs"
+
+    def __init__(self, work: Path) -> None:
+        super().__init__(work)
+        self.command: Command = [sys.executable, "-m", "vfs"]
+        self.env["VFS_STORE"] = str(self.store)
+
+    def init_commands(self) -> list[Command]:
+        return [[*self.command, "init"], [*self.command, "create", "data"]]
+
+    def import_command(self) -> Command:
+        return [*self.command, "import", ".", "data", "-m", "bench"]
+
+    def mount_command(self, mountpoint: Path) -> Command:
+        return [*self.command, "mount", "--foreground", mountpoint]
+
+    def view(self, mountpoint: Path) -> Path:
+        return mountpoint / "data@main"
+
+
+class Plain(Peer):
+    """A copy on the machine's own file system."""
+
+    name = "plain copy"
+
+    def import_command(self) -> Command:
+        return ["sh", "-c", f"cp -a . '{self.store}' && sync -f '{self.store}'"]
+
+    def mount_command(self, mountpoint: Path) -> None:
+        del mountpoint
+
+    def view(self, mountpoint: Path) -> Path:
+        del mountpoint
+        return self.store
+
+
+class Squashfuse(Peer):
+    name = "squashfuse"
+    programs = ("mksquashfs", "squashfuse")
+
+    def import_command(self) -> Command:
+        zstd = ["-comp", "zstd", "-Xcompression-level", "3"]
+        return ["mksquashfs", ".", self.store, *zstd, "-noappend", "-quiet", "-no-progress"]
+
+    def mount_command(self, mountpoint: Path) -> Command:
+        return ["squashfuse", "-f", self.store, mountpoint]
+
+
+class Borg(Peer):
+    name = "borg"
+    programs = ("borg",)
+
+    def __init__(self, work: Path) -> None:
+        super().__init__(work)
+        self.env |= {
+            "BORG_BASE_DIR": str(self.home),
+            "BORG_REPO": str(self.store),
+            "BORG_UNKNOWN_UNENCRYPTED_REPO_ACCESS_IS_OK": "yes",
+        }
+
+    def init_commands(self) -> list[Command]:
+        return [["borg", "init", "-e", "none"]]
+
+    def import_command(self) -> Command:
+        return ["borg", "create", "-C", "zstd", "::bench", "."]
+
+    def mount_command(self, mountpoint: Path) -> Command:
+        return ["borg", "mount", "-f", "::bench", mountpoint]
+
+
+class Restic(Peer):
+    name = "restic"
+    programs = ("restic",)
+
+    def __init__(self, work: Path) -> None:
+        super().__init__(work)
+        self.env |= {
+            "RESTIC_CACHE_DIR": str(self.home / "cache"),
+            "RESTIC_REPOSITORY": str(self.store),
+            "RESTIC_PASSWORD": "bench",
+        }
+
+    def init_commands(self) -> list[Command]:
+        return [["restic", "init"]]
+
+    def import_command(self) -> Command:
+        return ["restic", "backup", "--quiet", "."]
+
+    def mount_command(self, mountpoint: Path) -> Command:
+        return ["restic", "mount", mountpoint]
+
+    def view(self, mountpoint: Path) -> Path:
+        return mountpoint / "snapshots" / "latest"
+
+
+ALL: tuple[type[Peer], ...] = (Vfs, Plain, Squashfuse, Borg, Restic)

@@ -1,0 +1,229 @@
+"""Commands about mounts: mount, umount, mounts."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from vfs.cli import output
+from vfs.cli.command import Command, Settings, json_option, note, pass_settings
+from vfs.cli.targets import TargetType
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
+    from vfs.model.names import Target
+
+WORKERS_MAX: Final = 8  # by default; more cores than that wait for the kernel's queue
+
+
+class MountArgument(TargetType):
+    """A version or a mount point, before it is known which."""
+
+    name = "mount_argument"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Leave *value* as it is."""
+        return value
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem[str]]:
+        """Offer versions for the first of them, and directories for both."""
+        from click.shell_completion import CompletionItem
+
+        directories = CompletionItem(incomplete, type="dir")
+        if ctx.params.get(str(param.name)):
+            return [directories]
+        return [directories, *super().shell_complete(ctx, param, incomplete)]
+
+
+def default_workers() -> int:
+    """Return the number of cores this process may use, at most WORKERS_MAX."""
+    return min(len(os.sched_getaffinity(0)), WORKERS_MAX)
+
+
+def _absolute(path: Path) -> Path:
+    # Not resolve(): a stale mount answers no stat.
+    return Path(os.path.abspath(path))  # noqa: PTH100
+
+
+@click.command(
+    cls=Command,
+    examples=(
+        ("Show all versions of all data sets", "vfs mount /mnt && ls /mnt"),
+        ("What changed between two versions", "diff -r /mnt/data@v2 /mnt/data@v3"),
+        ("Show one version alone", "vfs mount data@v3 /srv/data"),
+        ("For all users, executables not to be run", "vfs mount /mnt --allow-other -o noexec"),
+        ("In a container or a service: do not return", "vfs mount --foreground /mnt"),
+        ("End it", "vfs umount /mnt"),
+    ),
+)
+@click.argument(
+    "arguments",
+    metavar="[DATASET[@REVISION]] MOUNTPOINT",
+    nargs=-1,
+    required=True,
+    type=MountArgument(),
+    help="The version to show alone (without it, all are shown) and the empty directory to show it "
+    "in.",
+)
+@click.option(
+    "-f", "--foreground", is_flag=True, help="Stay, and end the mount on Ctrl-C or SIGTERM."
+)
+@click.option(
+    "--workers",
+    metavar="N",
+    type=click.IntRange(1, 64),
+    help=f"Processes that answer requests. [default: one per core, at most {WORKERS_MAX}]",
+)
+@click.option("--allow-other", is_flag=True, help="Let other users in, not only you.")
+@click.option(
+    "-o",
+    "options",
+    metavar="OPT[,OPT...]",
+    multiple=True,
+    help="Mount options, as mount(8) has them: noexec, nosuid, nodev, ...  May be repeated.",
+)
+@pass_settings
+def mount(
+    settings: Settings,
+    /,
+    arguments: tuple[str, ...],
+    foreground: bool,
+    workers: int | None,
+    allow_other: bool,
+    options: tuple[str, ...],
+) -> None:
+    """Show versions as files.
+
+    Without a version, MOUNTPOINT shows all versions of all data sets as directories
+    data@REVISION: branches and tags are listed, and any other revision, such as data@main~2 or
+    data@{2026-11-23}, is there when it is asked for. data@latest and dates are symbolic links to
+    the exact version. New versions appear within a second.
+
+    Everything is read-only. Files and directories that two versions share have the same inode
+    number, so diff -r skips them and du counts them once.
+
+    The mount is served in the background until 'vfs umount MOUNTPOINT'. A mount whose server was
+    killed is cleared first.
+    """
+    target, mountpoint = _split(arguments)
+    from vfs.daemon import MountSpec
+    from vfs.daemon import mount as start
+
+    spec = MountSpec(
+        store=_absolute(settings.store),
+        mountpoint=mountpoint,
+        target=target,
+        workers=workers or default_workers(),
+        allow_other=allow_other,
+        options=tuple(part for option in options for part in option.split(",") if part),
+        foreground=foreground,
+    )
+    what = "all versions" if target is None else str(target)
+    if foreground:
+        note(f"{what} on {mountpoint}, until Ctrl-C or 'vfs umount {mountpoint}'")
+        start(spec)
+        return
+    start(spec)
+    click.echo(
+        output.printable(f"mounted {what} on {mountpoint}; 'vfs umount {mountpoint}' ends it")
+    )
+
+
+def _split(arguments: tuple[str, ...]) -> tuple[Target | None, Path]:
+    ctx = click.get_current_context()
+    if len(arguments) > 2:
+        raise click.UsageError(f"one version and one mount point, not {len(arguments)}", ctx)
+    mountpoint = _absolute(Path(arguments[-1]))
+    if len(arguments) == 1:
+        return None, mountpoint
+    return TargetType().convert(arguments[0], None, ctx), mountpoint
+
+
+@click.command(
+    cls=Command,
+    examples=(
+        ("End a mount", "vfs umount /mnt"),
+        ("End it although files are still open in it", "vfs umount --lazy /mnt"),
+    ),
+)
+@click.argument(
+    "mountpoints",
+    metavar="MOUNTPOINT",
+    nargs=-1,
+    required=True,
+    type=click.Path(path_type=Path),
+    help="The directory that was named to 'vfs mount'.",
+)
+@click.option(
+    "--lazy", is_flag=True, help="Take it away now, and let programs finish with what is open."
+)
+def umount(mountpoints: tuple[Path, ...], lazy: bool) -> None:
+    """End a mount.
+
+    Returns when the mount's server has ended. A mount in use is left alone, unless --lazy is given.
+    A mount whose server was killed is cleared.
+    """
+    from vfs.daemon import unmount
+
+    for mountpoint in mountpoints:
+        unmount(_absolute(mountpoint), lazy=lazy)
+        click.echo(output.printable(f"unmounted {mountpoint}"))
+
+
+@click.command(
+    cls=Command,
+    examples=(
+        ("What is mounted where", "vfs mounts"),
+        ("End all mounts", "vfs mounts --json | jq -r '.[].mountpoint' | xargs -rn1 vfs umount"),
+    ),
+)
+@json_option
+def mounts(as_json: bool) -> None:
+    """List the mounts.
+
+    Lists the mounts of all stores on this machine. STATE is ok, or stale where the server was
+    killed: 'vfs umount', or the next 'vfs mount' there, clears a stale one.
+
+    JSON: a list of mountpoint, store, target (null where all versions are shown), pid (null of a
+    stale mount), workers, state.
+    """
+    from vfs.daemon import list_mounts
+
+    found = list_mounts()
+    if as_json:
+        output.write_json(
+            [
+                {
+                    **output.text_fields("mountpoint", os.fsencode(info.mountpoint)),
+                    **output.text_fields("store", os.fsencode(info.store)),
+                    "target": info.target,
+                    "pid": info.pid,
+                    "workers": info.workers,
+                    "state": info.state,
+                }
+                for info in found
+            ]
+        )
+    elif not found:
+        note("nothing is mounted")
+    else:
+        output.write_table(
+            ("MOUNTPOINT", "SHOWS", "STATE", ">PID", ">WORKERS", "STORE"),
+            [
+                (
+                    str(info.mountpoint),
+                    "?" if info.pid is None else info.target or "all versions",
+                    info.state,
+                    "" if info.pid is None else str(info.pid),
+                    str(info.workers),
+                    str(info.store),
+                )
+                for info in found
+            ],
+        )

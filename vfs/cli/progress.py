@@ -1,0 +1,120 @@
+"""A progress bar for imports, on standard error, where that is a terminal; else silence."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from types import TracebackType
+from typing import Any, Final, Self
+
+from vfs.cli import output
+
+REFRESHES_PER_S: Final = 10
+UPDATE_S: Final = 0.1  # between updates of the bar; an import of small files advances far oftener
+
+
+class Silent:
+    """The progress that shows nothing."""
+
+    def total(self, files: int, bytes_: int) -> None:
+        """Take note of how much there is."""
+
+    def advance(self, files: int, bytes_: int) -> None:
+        """Take note of what was done."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        pass
+
+
+class Bar(Silent):
+    """Bytes, files, rate and time left. Any thread may call it."""
+
+    def __init__(self) -> None:
+        from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
+
+        self._lock = threading.Lock()
+        self._files = self._bytes = 0
+        self._files_total: int | None = None
+        self._bytes_total: int | None = None
+        self._start = self._shown = time.monotonic()
+        self._progress = Progress(
+            SpinnerColumn(),
+            BarColumn(bar_width=None),
+            TextColumn("{task.fields[bytes]}", style="progress.download"),
+            TextColumn("{task.fields[files]}"),
+            TextColumn("{task.fields[rate]}", style="progress.data.speed"),
+            TextColumn("{task.fields[left]}", style="progress.remaining"),
+            console=output.console(stderr=True),
+            transient=True,
+            expand=True,
+            refresh_per_second=REFRESHES_PER_S,
+        )
+        self._task = self._progress.add_task("", total=None, **self._fields(0))
+
+    def total(self, files: int, bytes_: int) -> None:
+        """Show how much there is in all; it may grow."""
+        with self._lock:
+            self._files_total, self._bytes_total = files, bytes_
+            self._show()
+
+    def advance(self, files: int, bytes_: int) -> None:
+        """Show that so much more is done."""
+        with self._lock:
+            self._files += files
+            self._bytes += bytes_
+            self._show()
+
+    def _show(self) -> None:
+        now = time.monotonic()
+        if now - self._shown < UPDATE_S:
+            return
+        self._shown = now
+        self._progress.update(
+            self._task,
+            completed=self._bytes,
+            total=self._bytes_total,
+            **self._fields(now - self._start),
+        )
+
+    def _fields(self, elapsed: float) -> dict[str, Any]:
+        rate = self._bytes / elapsed if elapsed > 0 else 0.0
+        done, count = output.size(self._bytes), f"{self._files:,}"
+        left = ""
+        if self._bytes_total is not None:
+            done += f" of {output.size(self._bytes_total)}"
+            if rate > 0:
+                left = f"{output.clock((self._bytes_total - self._bytes) / rate)} left"
+        if self._files_total is not None:
+            count += f" of {self._files_total:,}"
+        return {
+            "bytes": done,
+            "files": f"{count} files",
+            "rate": f"{output.size(rate)}/s",
+            "left": left or output.clock(elapsed),
+        }
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._progress.stop()
+
+
+def progress() -> Silent:
+    """Return a bar where standard error is a terminal; to be used in a with statement."""
+    return Bar() if sys.stderr.isatty() else Silent()

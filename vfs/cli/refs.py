@@ -1,0 +1,188 @@
+"""Commands about names of versions: tag and branch. The table of references is `vfs ls`'s too."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from vfs.cli import output
+from vfs.cli.command import Command, Settings, json_option, note, pass_settings
+from vfs.cli.targets import RefType, TargetType, find_commit
+from vfs.clock import iso
+from vfs.model.entry import directory_totals
+from vfs.model.names import Target
+
+if TYPE_CHECKING:
+    from vfs.repo.repository import Repository
+    from vfs.store.refs import Ref, RefKind
+
+data_set_argument = click.argument(
+    "target", metavar="DATASET", type=TargetType(revision=False), help="The data set."
+)
+
+COLUMNS = (">FILES", ">SIZE", "COMMIT", "TIME", "MESSAGE")
+
+
+def ref_cells(repo: Repository, ref: Ref) -> tuple[str, ...]:
+    """Return what COLUMNS name, of the version that *ref* stands for."""
+    commit = repo.commit(ref.commit)
+    totals = directory_totals(commit.root)
+    return (
+        f"{totals.files:,}",
+        output.size(totals.bytes),
+        ref.commit.hex()[: output.ID_DIGITS],
+        output.local_time(commit.time_ns),
+        commit.message.partition("\n")[0],
+    )
+
+
+def ref_record(repo: Repository, ref: Ref) -> dict[str, Any]:
+    """Return a reference for JSON."""
+    commit = repo.commit(ref.commit)
+    totals = directory_totals(commit.root)
+    return {
+        "data_set": ref.data_set,
+        "name": ref.name,
+        "kind": ref.kind,
+        "commit": ref.commit.hex(),
+        "time": iso(commit.time_ns, precise=True),
+        "updated": iso(ref.time_ns, precise=True),
+        "files": totals.files,
+        "bytes": totals.bytes,
+        **output.text_fields("message", commit.message),
+    }
+
+
+def _list(repo: Repository, data_set: str, kind: RefKind, *, as_json: bool) -> None:
+    refs = [ref for ref in repo.refs(data_set) if ref.kind == kind]
+    if as_json:
+        output.write_json([ref_record(repo, ref) for ref in refs])
+    elif refs:
+        rows = ((ref.name, *ref_cells(repo, ref)) for ref in refs)
+        output.write_table((kind.upper(), *COLUMNS), rows)
+    else:
+        note(f"{data_set} has no {kind}")
+
+
+def _delete(repo: Repository, data_set: str, kind: RefKind, name: str) -> None:
+    was = {ref.name: ref.commit.hex()[: output.ID_DIGITS] for ref in repo.refs(data_set)}
+    repo.delete_ref(data_set, name, kind=kind)
+    click.echo(f"deleted the {kind} {data_set}@{name}, which was {was[name]}")
+
+
+def _report(verb: str, ref: Ref) -> None:
+    short = ref.commit.hex()[: output.ID_DIGITS]
+    click.echo(f"{verb} the {ref.kind} {ref.data_set}@{ref.name}: {short}")
+
+
+def _check_usage(ctx: click.Context, name: str | None, **options: Any) -> None:
+    given = [f"--{option.replace('_', '-')}" for option, value in options.items() if value]
+    if name is None and given:
+        raise click.UsageError(f"{given[0]} needs a name", ctx)
+    if len(given) > 1:
+        raise click.UsageError(f"{' and '.join(given)} can't stand together", ctx)
+
+
+@click.command(
+    cls=Command,
+    examples=(
+        ("List the tags of a data set", "vfs tag data"),
+        ("Call the newest version v3", "vfs tag data v3"),
+        ("Call the version before it v2", "vfs tag data v2 main~1"),
+        ("Let a tag name another version", "vfs tag data stable v3 --force"),
+        ("Delete a tag; the version itself stays", "vfs tag data stable --delete"),
+        ("The commit behind a tag, in a script", "vfs tag data --json | jq -r '.[0].commit'"),
+    ),
+)
+@data_set_argument
+@click.argument("name", required=False, type=RefType("tag"), help="The tag to make or delete.")
+@click.argument(
+    "revision",
+    required=False,
+    type=RefType("branch", "tag"),
+    help="The version to name. [default: main]",
+)
+@click.option("-f", "--force", is_flag=True, help="Move a tag that exists.")
+@click.option("-d", "--delete", is_flag=True, help="Delete the tag. No version is deleted.")
+@json_option
+@click.pass_context
+@pass_settings
+def tag(
+    settings: Settings,
+    /,
+    ctx: click.Context,
+    target: Target,
+    name: str | None,
+    revision: str | None,
+    force: bool,
+    delete: bool,
+    as_json: bool,
+) -> None:
+    """List, make or delete tags.
+
+    A tag is a name for one version, and stays with it: it moves only with --force. Who moved it,
+    when and from where is logged. data@TAG names the version in every command and in the mount.
+    """
+    _check_usage(ctx, name, force=force, delete=delete)
+    with settings.repository() as repo:
+        if name is None:
+            _list(repo, target.data_set, "tag", as_json=as_json)
+        elif delete:
+            _delete(repo, target.data_set, "tag", name)
+        else:
+            commit, _ = find_commit(repo, Target(target.data_set, revision or ""))
+            made = repo.set_tag(target.data_set, name, commit, force=force, why="vfs tag")
+            _report("set", made)
+
+
+@click.command(
+    cls=Command,
+    examples=(
+        ("List the branches of a data set", "vfs branch data"),
+        ("Start a branch from the newest version", "vfs branch data experiment"),
+        ("Start one from a tag", "vfs branch data repair --from v2"),
+        ("Import into it", "vfs import ./repaired data@repair -m 'Repaired'"),
+        ("Delete it", "vfs branch data repair --delete"),
+    ),
+)
+@data_set_argument
+@click.argument(
+    "name", required=False, type=RefType("branch"), help="The branch to make or delete."
+)
+@click.option(
+    "--from",
+    "start",
+    metavar="REVISION",
+    type=RefType("branch", "tag"),
+    help="The version to start from. [default: main]",
+)
+@click.option("-d", "--delete", is_flag=True, help="Delete the branch. Its log stays.")
+@json_option
+@click.pass_context
+@pass_settings
+def branch(
+    settings: Settings,
+    /,
+    ctx: click.Context,
+    target: Target,
+    name: str | None,
+    start: str | None,
+    delete: bool,
+    as_json: bool,
+) -> None:
+    """List, make or delete branches.
+
+    A branch names the newest of a line of versions, and moves on with each import into it. Making
+    one takes no time and no space, however large the data set.
+    """
+    _check_usage(ctx, name, **{"from": start}, delete=delete)
+    with settings.repository() as repo:
+        if name is None:
+            _list(repo, target.data_set, "branch", as_json=as_json)
+        elif delete:
+            _delete(repo, target.data_set, "branch", name)
+        else:
+            commit, _ = find_commit(repo, Target(target.data_set, start or ""))
+            made = repo.set_branch(target.data_set, name, commit, expected=None, why="vfs branch")
+            _report("made", made)

@@ -1,0 +1,138 @@
+"""Arguments that name data sets, revisions and paths, and their completion from the store.
+
+Completion never fails: without a store, or with a damaged one, there is nothing to offer.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from vfs.cli.command import Settings
+from vfs.errors import InvalidName, VfsError
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
+    from vfs.ids import ObjectId
+    from vfs.model.commit import Commit
+    from vfs.model.names import Target
+    from vfs.repo.repository import Repository
+
+SCANNED_MAX: Final = 20_000  # entries looked at to complete a name: some 0.1 s
+OFFERED_MAX: Final = 500
+
+
+class TargetType(click.ParamType["Target"]):
+    """`data[@REVISION][:PATH]`, or a part of it."""
+
+    name = "target"
+
+    def __init__(self, *, revision: bool = True, path: bool = False) -> None:
+        self.revision = revision
+        self.path = path
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Target:
+        """Parse *value*; what can't be a target is a usage error."""
+        from vfs.model.names import Target, parse_target
+
+        if isinstance(value, Target):
+            return value
+        try:
+            target = parse_target(value)
+        except InvalidName as error:
+            self.fail(f"{error}; {error.hint}" if error.hint else str(error), param, ctx)
+        if target.path and not self.path:
+            self.fail(f"'{value}' has a path, and none can stand here", param, ctx)
+        if target.revision and not self.revision:
+            self.fail(f"'{value}' has a revision, and only a data set can stand here", param, ctx)
+        return target
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem[str]]:
+        """Offer data sets, then behind '@' revisions, then behind ':' paths."""
+        from click.shell_completion import CompletionItem
+
+        found: list[str] = []
+        with suppress(VfsError, OSError), _repository(ctx) as repo:
+            candidates = islice(self._candidates(repo, incomplete), OFFERED_MAX)
+            # One by one, so that what was found before an error is offered.
+            # Names that a shell's line can't hold are left out.
+            found.extend(n for n in candidates if n.startswith(incomplete) and n.isprintable())
+        return [CompletionItem(name) for name in found]
+
+    def _candidates(self, repo: Repository, incomplete: str) -> Iterator[str]:
+        data_set, at, revision = incomplete.partition("@")
+        if ":" in (revision if at else data_set):
+            if self.path:
+                yield from _paths(repo, incomplete)
+            return
+        if at:
+            yield from _revisions(repo, data_set)
+            return
+        names = [name for name in repo.data_sets() if name.startswith(incomplete)]
+        yield from names
+        if self.revision and len(names) == 1:
+            yield from _revisions(repo, names[0])
+
+
+class RefType(click.ParamType[str]):
+    """The name of a branch or tag, or any revision, of the data set that stands before it."""
+
+    name = "revision"
+
+    def __init__(self, *kinds: str) -> None:
+        self.kinds = kinds
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem[str]]:
+        """Offer the references of the data set on the command line."""
+        from click.shell_completion import CompletionItem
+
+        target = ctx.params.get("target")
+        found: list[str] = []
+        with suppress(VfsError, OSError), _repository(ctx) as repo:
+            refs = repo.refs(target.data_set) if target is not None else []
+            found = [ref.name for ref in refs if ref.kind in self.kinds]
+        return [CompletionItem(name) for name in found if name.startswith(incomplete)]
+
+
+def _repository(ctx: click.Context) -> Any:
+    settings = ctx.find_object(Settings) or Settings()
+    return settings.repository()
+
+
+def _revisions(repo: Repository, data_set: str) -> Iterator[str]:
+    for ref in repo.refs(data_set):
+        yield f"{data_set}@{ref.name}"
+    yield f"{data_set}@latest"
+
+
+def _paths(repo: Repository, incomplete: str) -> Iterator[str]:
+    from vfs.model.names import Target, parse_target
+
+    target = parse_target(incomplete)
+    version = str(Target(target.data_set, target.revision))
+    path = incomplete[len(version) + 1 :]
+    directory = f"{version}:{path[: path.rfind('/') + 1]}"
+    _, commit = find_commit(repo, target)
+    entry = repo.entry_at(commit.root, parse_target(directory).path)
+    for child in islice(repo.entries(entry.content), SCANNED_MAX):
+        name = directory + os.fsdecode(child.name) + ("/" if child.is_dir else "")
+        if name.startswith(incomplete):
+            yield name
+
+
+def find_commit(repo: Repository, target: Target) -> tuple[ObjectId, Commit]:
+    """Return the commit that *target*'s revision stands for."""
+    resolved = repo.resolve(target.data_set, target.revision)
+    return resolved.commit, repo.commit(resolved.commit)

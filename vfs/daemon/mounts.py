@@ -1,0 +1,153 @@
+"""What is mounted where, dead or alive, and how to take it away. Knows no daemon and no store."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import shutil
+import subprocess
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+from vfs.daemon.linux import MNT_DETACH, umount2
+from vfs.errors import MountProblem
+
+MOUNTINFO: Final = Path("/proc/self/mountinfo")
+OUR_TYPE: Final = "fuse.vfs"
+PROBE_SECONDS: Final = 5.0
+DEAD: Final = frozenset((errno.ENOTCONN, errno.ECONNABORTED))
+
+_OCTAL: Final = re.compile(rb"\\([0-3][0-7]{2})")
+
+Health = Literal["ok", "stale", "hung"]
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """A line of /proc/self/mountinfo (proc_pid_mountinfo(5))."""
+
+    mountpoint: str
+    device: str  # major:minor, as under /sys/class/bdi
+    kind: str
+    source: str
+
+    @property
+    def ours(self) -> bool:
+        """Whether this project mounted it."""
+        return self.kind == OUR_TYPE
+
+
+def mounts() -> list[Mount]:
+    """Return all mounts, in the order in which the kernel lists them: the top one last."""
+    return list(_parse(MOUNTINFO.read_bytes()))
+
+
+def _parse(mountinfo: bytes) -> Iterator[Mount]:
+    for line in mountinfo.splitlines():
+        before, _, after = line.partition(b" - ")
+        fields, rest = before.split(b" "), after.split(b" ")
+        yield Mount(
+            mountpoint=_unescape(fields[4]),
+            device=fields[2].decode(),
+            kind=rest[0].decode(),
+            source=_unescape(rest[1]),
+        )
+
+
+def _unescape(field: bytes) -> str:
+    return os.fsdecode(_OCTAL.sub(lambda match: bytes((int(match[1], 8),)), field))
+
+
+def mount_at(mountpoint: Path) -> Mount | None:
+    """Return what is mounted at *mountpoint* (absolute, without symlinks), the top one of several."""
+    found = [mount for mount in mounts() if mount.mountpoint == str(mountpoint)]
+    return found[-1] if found else None
+
+
+def real_path(path: Path) -> Path:
+    """Return *path* absolute and without symlinks, even where a dead mount is at its end."""
+    try:
+        return path.resolve()
+    except OSError:
+        return path.parent.resolve() / path.name
+
+
+def health(mountpoint: str) -> Health:
+    """Ask the root of a mount for its attributes; "hung" where no answer comes in 5 s."""
+    failure: list[int] = []
+
+    def ask() -> None:
+        try:
+            os.stat(mountpoint)  # noqa: PTH116 - a mount point may be any str
+        except OSError as exc:
+            failure.append(exc.errno or 0)
+
+    # A thread, as the call can hang for as long as the mount does.
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(PROBE_SECONDS)
+    if thread.is_alive():
+        return "hung"
+    return "stale" if DEAD.intersection(failure) else "ok"
+
+
+def detach(mountpoint: str, *, lazy: bool) -> None:
+    """Unmount: as root by umount2, else by fusermount3. Raises MountProblem."""
+    if os.geteuid() == 0:
+        try:
+            umount2(mountpoint, MNT_DETACH if lazy else 0)
+        except OSError as exc:
+            if exc.errno == errno.EBUSY:
+                raise _busy(mountpoint) from exc
+            raise MountProblem(f"can't unmount {mountpoint}: {exc.strerror}") from exc
+        return
+    if shutil.which("fusermount3") is None:
+        raise MountProblem("there is no fusermount3", hint="install fuse3 (apt install fuse3)")
+    command = ["fusermount3", "-u", *(["-z"] if lazy else []), "--", mountpoint]
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+    if done.returncode != 0:
+        if "busy" in done.stderr:
+            raise _busy(mountpoint)
+        raise MountProblem(f"can't unmount {mountpoint}: {done.stderr.strip()}")
+
+
+def _busy(mountpoint: str) -> MountProblem:
+    users = ", ".join(holders(mountpoint))
+    return MountProblem(
+        f"{mountpoint} is in use" + (f" by {users}" if users else ""),
+        hint="end what uses it, or unmount it lazily (--lazy)",
+    )
+
+
+def holders(mountpoint: str, limit: int = 5) -> list[str]:
+    """Name processes with an open file or their directory below *mountpoint*, as far as visible."""
+    found = []
+    for process in Path("/proc").iterdir():
+        if process.name.isdigit() and _holds(process, mountpoint):
+            try:
+                name = (process / "comm").read_text(errors="replace").strip()
+            except OSError:
+                continue
+            found.append(f"{name} ({process.name})")
+            if len(found) == limit:
+                break
+    return found
+
+
+def _holds(process: Path, mountpoint: str) -> bool:
+    try:
+        links = [process / "cwd", process / "root", *(process / "fd").iterdir()]
+    except OSError:
+        return False
+    for link in links:
+        try:
+            target = os.readlink(link)  # noqa: PTH115 - never follows, never touches the mount
+        except OSError:
+            continue
+        if target == mountpoint or target.startswith(mountpoint.rstrip("/") + "/"):
+            return True
+    return False

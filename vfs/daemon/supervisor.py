@@ -1,0 +1,332 @@
+"""The parent of a mount: forks workers, replaces those that die, ends all. Serves nothing itself.
+
+It must not open the store (LMDB may not be held over a fork), so it knows a view only as the
+function that a worker calls after the fork. It sleeps in sigtimedwait(2): the end of a child, a
+request to end and the next deadline are all that wake it.
+"""
+
+from __future__ import annotations
+
+import errno
+import faulthandler
+import gc
+import json
+import logging
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from vfs.daemon import mounts
+from vfs.daemon.crashes import CrashPolicy
+from vfs.daemon.linux import die_with, set_process_name
+from vfs.errors import MountProblem, VfsError
+
+if TYPE_CHECKING:
+    from vfs.fs.view import View
+    from vfs.fuse.session import Session
+
+log = logging.getLogger(__name__)
+
+ENDING: Final = frozenset((signal.SIGTERM, signal.SIGINT, signal.SIGHUP))
+WATCHED: Final = ENDING | {signal.SIGCHLD}
+READY_SECONDS: Final = 30.0
+GRACE_SECONDS: Final = 1.0  # between unmounting and killing the workers
+HOUSEKEEPING_SECONDS: Final = 30
+READ_AHEAD_KB: Final = 1024  # cold sequential reads: 1.6 GB/s with the default 128, 3.5 with this
+
+_SESSION_OVER: Final = frozenset((errno.ENODEV, errno.ECONNABORTED))
+_ENDED, _CRASHED, _NOT_STARTED = 0, 1, 3
+
+
+@dataclass(slots=True)
+class _Worker:
+    clone: int | None
+    ready: bool = False
+
+
+@contextmanager
+def watched_signals() -> Iterator[None]:
+    """Keep the signals that a `Supervisor` waits for pending, from before the mount is made."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, WATCHED)
+    child_before = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        while signal.sigtimedwait(WATCHED, 0) is not None:
+            pass
+        signal.signal(signal.SIGCHLD, child_before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+class Supervisor:
+    """Keeps *workers* processes serving a session; to be run within `watched_signals`."""
+
+    def __init__(
+        self,
+        session: Session,
+        mountpoint: str,
+        open_view: Callable[[], View],
+        *,
+        workers: int,
+        ready: Callable[[], None],
+        housekeeping: Callable[[], None] | None = None,
+    ) -> None:
+        """*ready* is called once the mount has answered, *housekeeping* in a process of its own."""
+        self._session = session
+        self._mountpoint = mountpoint
+        self._open_view = open_view
+        self._call_ready = ready
+        self._housekeeping = housekeeping
+        mount = mounts.mount_at(Path(mountpoint))
+        self._device = mount.device if mount else ""
+        self._workers: dict[int, _Worker] = {}
+        self._policy = CrashPolicy()
+        self._reports, self._report_to = os.pipe()
+        os.set_blocking(self._reports, False)
+        self._failure: dict[str, str] = {}
+        now = time.monotonic()
+        self._starts_due = [now] * workers
+        self._probe: int | None = None
+        self._is_ready = False
+        self._ready_deadline = now + READY_SECONDS
+        self._helper: int | None = None
+        self._helper_due = now + HOUSEKEEPING_SECONDS
+
+    def run(self) -> None:
+        """Serve until unmounted or told to end. Raises MountProblem where it can't go on."""
+        gc.collect()
+        gc.freeze()  # so that workers share these pages as long as possible
+        try:
+            self._start_due()
+            self._probe = self._fork(self._stat_root)
+            while self._watch():
+                pass
+        finally:
+            self._end()
+
+    # ------------------------------------------------------------------ the parent's loop
+
+    def _watch(self) -> bool:
+        """Sleep until something happened and act on it; False at the end."""
+        woken = signal.sigtimedwait(WATCHED, max(0.0, self._next_deadline() - time.monotonic()))
+        if woken is not None and woken.si_signo in ENDING:
+            log.info("%s: unmounting %s", signal.Signals(woken.si_signo).name, self._mountpoint)
+            return False
+        self._read_reports()
+        if not self._reap_workers():
+            return False
+        self._reap_probe()
+        self._start_due()
+        self._keep_house()
+        return True
+
+    def _next_deadline(self) -> float:
+        deadlines = list(self._starts_due)
+        if not self._is_ready:
+            deadlines.append(self._ready_deadline)
+        if self._housekeeping is not None:
+            deadlines.append(self._helper_due)
+        return min(deadlines, default=time.monotonic() + HOUSEKEEPING_SECONDS)
+
+    def _reap_workers(self) -> bool:
+        """Take note of ended workers; False once the kernel has ended the session."""
+        for pid in list(self._workers):
+            status = _ended(pid)
+            if status is None:
+                continue
+            worker = self._workers.pop(pid)
+            if status == _ENDED:
+                self._close_clone(worker)
+                log.info("%s was unmounted", self._mountpoint)
+                return False
+            self._read_reports()
+            self._replace(pid, worker, status)
+        return True
+
+    def _replace(self, pid: int, worker: _Worker, status: int) -> None:
+        if not worker.ready and not self._is_ready and status == _NOT_STARTED:
+            raise self._cannot_go_on(f"can't serve {self._mountpoint}")
+        verdict = self._policy.died(
+            time.monotonic(), killed=status == -signal.SIGKILL, was_ready=worker.ready
+        )
+        resent = verdict.resend and self._session.resend()
+        if not resent and worker.clone is None and not verdict.give_up:
+            raise MountProblem(
+                f"a worker of {self._mountpoint} died and its requests can't be handed out again",
+                hint="use Linux 6.9 or later, or let this user open /dev/fuse",
+            )
+        self._close_clone(worker)  # what was not handed out again fails now
+        log.warning(
+            "worker %d %s; %s",
+            pid,
+            _how(status),
+            "its requests are handed out again" if resent else "the request it held fails",
+        )
+        if verdict.give_up:
+            raise self._cannot_go_on(f"workers of {self._mountpoint} die again and again")
+        self._starts_due.append(time.monotonic() + verdict.delay_seconds)
+
+    def _cannot_go_on(self, message: str) -> MountProblem:
+        if not self._failure:
+            return MountProblem(message, hint="the log says why")
+        return MountProblem(f"{message}: {self._failure['error']}", hint=self._failure["hint"])
+
+    def _reap_probe(self) -> None:
+        if self._is_ready:
+            return
+        status = None if self._probe is None else _ended(self._probe)
+        if status is None:
+            if time.monotonic() < self._ready_deadline:
+                return
+            raise self._cannot_go_on(f"{self._mountpoint} does not answer")
+        self._probe = None
+        if status != 0:
+            raise self._cannot_go_on(f"{self._mountpoint} does not answer")
+        self._is_ready = True
+        with suppress(OSError):  # needs root, and /sys to be writable
+            Path(f"/sys/class/bdi/{self._device}/read_ahead_kb").write_text(str(READ_AHEAD_KB))
+        self._call_ready()
+
+    def _start_due(self) -> None:
+        now = time.monotonic()
+        due = [start for start in self._starts_due if start <= now]
+        self._starts_due = [start for start in self._starts_due if start > now]
+        for _ in due:
+            clone = self._session.clone()
+            try:
+                pid = self._fork(lambda clone=clone: self._work(clone))
+            except OSError as exc:
+                log.error("can't fork a worker: %s", exc.strerror)  # noqa: TRY400 - no traceback
+                self._starts_due.append(now + 1)
+                if clone is not None:
+                    os.close(clone)
+                continue
+            self._workers[pid] = _Worker(clone)
+
+    def _keep_house(self) -> None:
+        if self._helper is not None and _ended(self._helper) is not None:
+            self._helper = None
+        if self._housekeeping is None or time.monotonic() < self._helper_due:
+            return
+        self._helper_due = time.monotonic() + HOUSEKEEPING_SECONDS
+        if self._helper is None:
+            with suppress(OSError):  # can't fork: next time
+                self._helper = self._fork(self._clean)
+
+    def _read_reports(self) -> None:
+        """Read what workers said since the last time: that they serve, or why they can't."""
+        with suppress(BlockingIOError):
+            for line in os.read(self._reports, 1 << 16).splitlines():
+                with suppress(ValueError):
+                    report: dict[str, Any] = json.loads(line)
+                    if "error" in report:
+                        self._failure = report
+                    elif report["pid"] in self._workers:
+                        self._workers[report["pid"]].ready = True
+                        self._policy.ready()
+
+    # ------------------------------------------------------------------ the end
+
+    def _end(self) -> None:
+        """Unmount, lazily if files are open, and end all processes: in a little over a second."""
+        mount = mounts.mount_at(Path(self._mountpoint))
+        if mount is not None and mount.device == self._device:
+            try:
+                mounts.detach(self._mountpoint, lazy=True)
+            except MountProblem as exc:
+                log.error("%s", exc)  # noqa: TRY400 - no traceback
+        deadline = time.monotonic() + GRACE_SECONDS
+        self._forget_ended_workers()
+        while self._workers and (left := deadline - time.monotonic()) > 0:
+            signal.sigtimedwait({signal.SIGCHLD}, left)
+            self._forget_ended_workers()
+        for pid in [*self._workers, self._probe, self._helper]:
+            if pid is not None and _ended(pid) is None:
+                os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, 0)
+        for worker in self._workers.values():
+            self._close_clone(worker)
+        self._session.close()
+        os.close(self._reports)
+        os.close(self._report_to)
+
+    def _forget_ended_workers(self) -> None:
+        for pid in list(self._workers):
+            if _ended(pid) is not None:
+                self._close_clone(self._workers.pop(pid))
+
+    def _close_clone(self, worker: _Worker) -> None:
+        if worker.clone is not None:
+            os.close(worker.clone)
+            worker.clone = None
+
+    # ------------------------------------------------------------------ in the children
+
+    def _fork(self, task: Callable[[], int]) -> int:
+        parent = os.getpid()
+        pid = os.fork()
+        if pid:
+            return pid
+        code = _CRASHED
+        try:
+            die_with(parent)
+            for number in ENDING:  # Ctrl-C reaches all processes; the parent decides
+                signal.signal(number, signal.SIG_IGN)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, WATCHED)
+            code = task()
+        except BaseException:
+            log.exception("process %d failed", os.getpid())
+        finally:
+            os._exit(code)
+
+    def _work(self, clone: int | None) -> int:
+        set_process_name("vfs-worker")
+        faulthandler.enable()
+        for worker in self._workers.values():
+            self._close_clone(worker)
+        if clone is not None:
+            self._session.adopt(clone)
+        try:
+            view = self._open_view()
+        except VfsError as exc:
+            self._report(error=str(exc), hint=exc.hint)
+            log.error("worker can't start: %s", exc)  # noqa: TRY400 - no traceback
+            return _NOT_STARTED
+        self._report(pid=os.getpid())
+        try:
+            self._session.serve(view)
+        except OSError as exc:
+            if exc.errno not in _SESSION_OVER:
+                raise
+        return _ENDED
+
+    def _report(self, **facts: str | int) -> None:
+        os.write(self._report_to, json.dumps(facts).encode()[:4000] + b"\n")
+
+    def _stat_root(self) -> int:
+        self._session.close()
+        os.stat(self._mountpoint)  # noqa: PTH116 - a mount point may be any str
+        return 0
+
+    def _clean(self) -> int:
+        signal.alarm(HOUSEKEEPING_SECONDS)
+        if self._housekeeping is not None:
+            self._housekeeping()
+        return 0
+
+
+def _ended(pid: int) -> int | None:
+    """Return the exit code of a child, minus the signal that killed it; None while it runs."""
+    found, status = os.waitpid(pid, os.WNOHANG)
+    return os.waitstatus_to_exitcode(status) if found else None
+
+
+def _how(status: int) -> str:
+    if status < 0:
+        return f"was killed by {signal.Signals(-status).name}"
+    return f"ended with exit code {status}"

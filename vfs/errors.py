@@ -1,0 +1,79 @@
+"""What can go wrong, as facts. No errno here: `vfs.fuse.errnos` holds the one table that maps these."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class VfsError(Exception):
+    """Any error of this project that a user can understand.
+
+    `str(error)` is one line saying what is wrong; `hint` one line saying what to do about it.
+    """
+
+    hint: str
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class NotFound(VfsError):
+    """A name, a path, a revision or an object is not there."""
+
+
+class AlreadyExists(VfsError):
+    """What was to be made is there already."""
+
+
+class InvalidName(VfsError):
+    """A name of a data set, branch or tag, or a path, that can't be one."""
+
+
+class InvalidInput(VfsError):
+    """Input from outside (an archive, an argument) that can't be what it claims to be."""
+
+
+class NotADirectory(VfsError):
+    """A path goes through something that is not a directory."""
+
+
+class IsADirectory(VfsError):
+    """A file was asked for and the path is a directory."""
+
+
+class ReadOnly(VfsError):
+    """A version never changes."""
+
+
+class NoData(VfsError):
+    """The extended attribute is not there."""
+
+
+class NotSupported(VfsError):
+    """The operation does not apply to this kind of entry."""
+
+
+class CorruptObject(VfsError):
+    """Stored bytes are not what their id says. Never retried, never served."""
+
+
+class StoreError(VfsError):
+    """A store is missing, damaged, or of a format that this version can't read."""
+
+
+class StoreFull(VfsError):
+    """The disk or the quota that holds the store is full."""
+
+
+class Conflict(VfsError):
+    """A reference moved, or something else changed, while it was being used."""
+
+
+class SourceProblem(VfsError):
+    """Files of an import could not be read, or changed while they were read."""
+
+
+class MountProblem(VfsError):
+    """A mount could not be made, found or ended."""

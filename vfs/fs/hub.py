@@ -1,0 +1,132 @@
+"""The hub: one mount that shows every revision of every data set. Its top directory alone changes."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from vfs.errors import InvalidName, IsADirectory, NotFound
+from vfs.fs.attrs import FOREVER, Attr
+from vfs.fs.nodes import LINK_RANK, ROOT, is_position, position, split_position
+from vfs.fs.snapshot import Snapshots
+from vfs.model.names import DEFAULT_BRANCH
+from vfs.repo.repository import Repository
+
+NAMES_TIMEOUT: Final = 0.5
+"""Seconds that a name in the top directory may be kept: new versions show within 1 s."""
+
+_DOTS: Final = 2
+
+
+class Hub(Snapshots):
+    """The top directory, and below it all snapshots."""
+
+    def __init__(self, repo: Repository) -> None:
+        super().__init__(repo)
+        self._seen_slot = 0
+
+    def lookup(self, parent: int, name: bytes) -> Attr:
+        if parent != ROOT:
+            if name == b".." and is_position(parent) and self.directory(parent).rank == 0:
+                return self._top()
+            return super().lookup(parent, name)
+        if name in (b".", b".."):
+            return self._top()
+        self._refresh()
+        try:
+            text = name.decode("ascii")
+        except UnicodeDecodeError:
+            raise NotFound(f"there is no {name!r}") from None
+        data_set, at, revision = text.partition("@")
+        try:
+            found = self.repo.resolve(data_set, revision if at else DEFAULT_BRANCH)
+        except InvalidName as error:
+            raise NotFound(str(error)) from None
+        if (at and not revision) or (not at and found.kind != "branch"):
+            raise NotFound(f"there is no {name!r}")
+        if found.kind == "link" or not at:
+            return self._link(found.slot)
+        return self._root(found.slot)
+
+    def negative_timeout(self, parent: int) -> float:
+        return 0 if parent == ROOT else FOREVER
+
+    def getattr(self, node: int) -> Attr:
+        if node == ROOT:
+            return self._top()
+        if _is_link(node):
+            return self._link(split_position(node)[0])
+        return super().getattr(node)
+
+    def readdir(self, node: int, offset: int) -> Iterator[tuple[bytes, Attr, int]]:
+        if node != ROOT:
+            yield from super().readdir(node, offset)
+            return
+        if offset < 1:
+            yield b".", self._top(), 1
+        if offset < _DOTS:
+            yield b"..", self._top(), _DOTS
+        # In the order of slots, which are the offsets: a version that is made meanwhile comes
+        # behind those listed, and none is left out.
+        for ref in sorted(self.repo.all_refs(), key=lambda ref: ref.slot):
+            if ref.slot + _DOTS > offset:
+                name = f"{ref.data_set}@{ref.name}".encode("ascii")
+                yield name, self._root(ref.slot), ref.slot + _DOTS
+
+    def readlink(self, node: int) -> bytes:
+        if _is_link(node):
+            return self._link_target(split_position(node)[0])
+        return super().readlink(node)
+
+    def open(self, node: int) -> None:
+        if node == ROOT:
+            raise IsADirectory("a directory is not read as a file")
+        super().open(node)
+
+    def listxattr(self, node: int) -> list[bytes]:
+        return [] if node == ROOT or _is_link(node) else super().listxattr(node)
+
+    def _xattrs(self, node: int) -> tuple[tuple[bytes, bytes], ...]:
+        return () if node == ROOT or _is_link(node) else super()._xattrs(node)
+
+    def _top(self) -> Attr:
+        refs = self.repo.all_refs()
+        changed_ns = max((ref.time_ns for ref in refs), default=0)
+        mode = stat.S_IFDIR | 0o555
+        uid, gid, timeout = os.getuid(), os.getgid(), NAMES_TIMEOUT
+        nlink = 2 + len(refs)
+        return Attr(ROOT, ROOT, mode, nlink, uid, gid, 0, 4096, 8, changed_ns, timeout, timeout)
+
+    def _root(self, slot: int) -> Attr:
+        attr = self._provisional(self.root(slot))
+        return attr._replace(entry_timeout=NAMES_TIMEOUT)
+
+    def _link(self, slot: int) -> Attr:
+        node = position(slot, LINK_RANK)
+        size = len(self._link_target(slot))
+        mode = stat.S_IFLNK | 0o777
+        changed_ns = self.repo.commit(self.slot(slot).commit).time_ns
+        uid, gid = os.getuid(), os.getgid()
+        return Attr(node, node, mode, 1, uid, gid, 0, size, 0, changed_ns, NAMES_TIMEOUT, FOREVER)
+
+    def _link_target(self, slot: int) -> bytes:
+        target = self.slot(slot)
+        return f"{target.data_set}@{target.name}".encode("ascii")
+
+    def _refresh(self) -> None:
+        newest = self.repo.store.refs.newest_slot()
+        if newest != self._seen_slot:
+            self.repo.store.numbering.refresh()
+            self._seen_slot = newest
+
+
+def _is_link(node: int) -> bool:
+    return is_position(node) and split_position(node)[1] == LINK_RANK
+
+
+def open_hub(store: Path) -> Hub:
+    """Open a store and return its hub. Not to be held over a fork."""
+    return Hub(Repository.open(store))

@@ -1,0 +1,51 @@
+"""One revision mounted alone: the mount's root is the revision's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from vfs.fs.attrs import FOREVER, Attr
+from vfs.fs.nodes import ROOT, position
+from vfs.fs.snapshot import Snapshots
+from vfs.repo.repository import Repository
+
+
+class SingleRevision(Snapshots):
+    """The snapshots of one root, which the kernel calls node 1."""
+
+    def __init__(self, repo: Repository, slot: int) -> None:
+        super().__init__(repo)
+        self._root_node = position(slot, 0)
+
+    def lookup(self, parent: int, name: bytes) -> Attr:
+        return self._outward(super().lookup(self._inward(parent), name))
+
+    def negative_timeout(self, parent: int) -> float:
+        return FOREVER
+
+    def getattr(self, node: int) -> Attr:
+        return self._outward(super().getattr(self._inward(node)))
+
+    def readdir(self, node: int, offset: int) -> Iterator[tuple[bytes, Attr, int]]:
+        for name, attr, after in super().readdir(self._inward(node), offset):
+            yield name, self._outward(attr), after
+
+    def open(self, node: int) -> None:
+        super().open(self._inward(node))
+
+    def _xattrs(self, node: int) -> tuple[tuple[bytes, bytes], ...]:
+        return super()._xattrs(self._inward(node))
+
+    def _inward(self, node: int) -> int:
+        return self._root_node if node == ROOT else node
+
+    def _outward(self, attr: Attr) -> Attr:
+        if attr.node != self._root_node:
+            return attr
+        return attr._replace(node=ROOT, number=ROOT)
+
+
+def open_single(store: Path, slot: int) -> SingleRevision:
+    """Open a store and return a view of the root in *slot*. Not to be held over a fork."""
+    return SingleRevision(Repository.open(store), slot)

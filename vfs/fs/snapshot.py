@@ -1,0 +1,203 @@
+"""Snapshots: directories by their position, files by their number. Nothing in here ever changes."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+from vfs.errors import CorruptObject, IsADirectory, NoData, NotFound, NotSupported
+from vfs.fs.attrs import BLOCK_BYTES, FOREVER, Attr, Statfs, directory_attr, file_attr
+from vfs.fs.nodes import is_position, position, split_position
+from vfs.fs.trace import paths_of
+from vfs.ids import Number
+from vfs.model.entry import Entry, Extra
+from vfs.model.node import Leaf, identity
+from vfs.repo.blobs import FileReader
+from vfs.repo.repository import Repository
+from vfs.repo.trees import Place, find, find_directory, walk
+from vfs.store.layout import Slot
+
+DIRECTORIES_CACHED: Final = 4096
+FILES_CACHED: Final = 4096
+_DOTS: Final = 2  # offsets of "." and ".." in a listing
+
+
+class Directory(NamedTuple):
+    """A directory at its position."""
+
+    slot: int
+    rank: int
+    parent_rank: int  # its own for the root of a revision
+    entry: Entry
+
+    @property
+    def node(self) -> int:
+        """Return the node id."""
+        return position(self.slot, self.rank)
+
+
+class Snapshots:
+    """All that lies below the roots of revisions. Implements `View` for those nodes."""
+
+    def __init__(self, repo: Repository) -> None:
+        self.repo = repo
+        self._files = FileReader(repo.reader)
+        self._number = repo.store.numbering.number
+        self._directories: OrderedDict[int, Directory] = OrderedDict()
+        self._opened: OrderedDict[int, Entry] = OrderedDict()
+
+    # directories
+
+    def root(self, slot: int) -> Directory:
+        """Return the root directory of a slot. Raises NotFound."""
+        return self.directory(position(slot, 0))
+
+    def slot(self, number: int) -> Slot:
+        """Return what a slot stands for. Raises NotFound."""
+        slot = self.repo.store.refs.slot(number)
+        if slot is None:
+            raise NotFound(f"there is no root {number}")
+        return slot
+
+    def directory(self, node: int) -> Directory:
+        """Return the directory at the position *node*. Raises NotFound."""
+        found = self._directories.get(node)
+        if found is None:
+            found = self._descend(node)
+            self._keep(found)
+        return found
+
+    def _descend(self, node: int) -> Directory:
+        slot, rank = split_position(node)
+        root = self.repo.commit(self.slot(slot).commit).root
+        here = Directory(slot, 0, 0, root)
+        while here.rank != rank:
+            below = here.rank + 1
+            entry, nth = find_directory(self.repo.nodes, here.entry.content, rank - below)
+            here = Directory(slot, below + nth, here.rank, entry)
+        return here
+
+    def _keep(self, directory: Directory) -> None:
+        self._directories[directory.node] = directory
+        if len(self._directories) > DIRECTORIES_CACHED:
+            self._directories.popitem(last=False)
+
+    def _child(self, parent: Directory, place: Place, entry: Entry) -> Directory:
+        rank = parent.rank + 1 + place.dirs_before
+        return Directory(parent.slot, rank, parent.rank, entry)
+
+    def _provisional(self, directory: Directory) -> Attr:
+        node = directory.node
+        return directory_attr(directory.entry, node, node, attr_timeout=0)
+
+    # files
+
+    def file(self, node: int) -> Entry:
+        """Return the entry of a file by its number. Raises NotFound."""
+        entry = self._opened.get(node)
+        if entry is None:
+            leaf, index = self._locate(node)
+            entry = leaf.entry(index)
+            self._opened[node] = entry
+            if len(self._opened) > FILES_CACHED:
+                self._opened.popitem(last=False)
+        return entry
+
+    def _locate(self, node: int) -> tuple[Leaf, int]:
+        place = self.repo.store.numbering.locate(Number(node))
+        if place is None:
+            raise NotFound(f"there is no inode {node}")
+        leaf = self.repo.nodes.get(place[0])
+        if not isinstance(leaf, Leaf) or place[1] >= len(leaf):
+            raise CorruptObject("the table of inode numbers is damaged")
+        return leaf, place[1]
+
+    # the calls of a View
+
+    def lookup(self, parent: int, name: bytes) -> Attr:
+        if name == b"." and not is_position(parent):
+            return self.getattr(parent)
+        directory = self.directory(parent)
+        if name == b".":
+            return self._provisional(directory)
+        if name == b"..":
+            return self._provisional(self.directory(position(directory.slot, directory.parent_rank)))
+        place = find(self.repo.nodes, directory.entry.content, name)
+        if place is None:
+            raise NotFound(f"there is no {name!r}")
+        entry = place.entry
+        if entry.is_dir:
+            child = self._child(directory, place, entry)
+            self._keep(child)
+            return self._provisional(child)
+        return file_attr(entry, self._number(place.leaf.identity(place.leaf_index)))
+
+    def getattr(self, node: int) -> Attr:
+        if not is_position(node):
+            return file_attr(self.file(node), node)
+        directory = self.directory(node)
+        # A root has a number of its own, or tools that watch for cycles would see one.
+        number = self._number(identity(directory.entry)) if directory.rank else node
+        return directory_attr(directory.entry, node, number, attr_timeout=FOREVER)
+
+    def readdir(self, node: int, offset: int) -> Iterator[tuple[bytes, Attr, int]]:
+        directory = self.directory(node)
+        if offset < 1:
+            yield b".", self._provisional(directory), 1
+        if offset < _DOTS:
+            parent = self.directory(position(directory.slot, directory.parent_rank))
+            yield b"..", self._provisional(parent), _DOTS
+        number = self._number
+        for place in walk(self.repo.nodes, directory.entry.content, max(offset - _DOTS, 0)):
+            leaf, at, index, _ = place
+            entry = leaf.entry(at)
+            if entry.mode & 0o170000 == 0o040000:
+                attr = self._provisional(self._child(directory, place, entry))
+            else:
+                attr = file_attr(entry, number(leaf.identity(at)))
+            yield entry.name, attr, index + _DOTS + 1
+
+    def readlink(self, node: int) -> bytes:
+        target = Extra.decode(self.file(node).extra).target
+        if not target:
+            raise NotSupported("not a symlink")
+        return target
+
+    def open(self, node: int) -> None:
+        if is_position(node):
+            raise IsADirectory("a directory is not read as a file")
+        self.file(node)
+
+    def read(self, node: int, offset: int, length: int) -> bytes:
+        entry = self.file(node)
+        try:
+            return self._files.read(entry, offset, length)
+        except (CorruptObject, NotFound) as error:
+            where = paths_of(self.repo, entry)
+            raise CorruptObject(f"{where} can't be read at byte {offset}: {error}") from error
+
+    def getxattr(self, node: int, name: bytes) -> bytes:
+        for key, value in self._xattrs(node):
+            if key == name:
+                return value
+        raise NoData(f"there is no attribute {name!r}")
+
+    def listxattr(self, node: int) -> list[bytes]:
+        return [key for key, _ in self._xattrs(node)]
+
+    def _xattrs(self, node: int) -> tuple[tuple[bytes, bytes], ...]:
+        entry = self.directory(node).entry if is_position(node) else self.file(node)
+        return Extra.decode(entry.extra).xattrs
+
+    def statfs(self) -> Statfs:
+        total, free, available = self.repo.store.free_bytes()
+        return Statfs(
+            blocks=total // BLOCK_BYTES,
+            bfree=free // BLOCK_BYTES,
+            bavail=available // BLOCK_BYTES,
+            files=self.repo.store.numbering.count(),
+        )
+
+    def close(self) -> None:
+        self.repo.close()

@@ -1,0 +1,52 @@
+"""What a mount shows: the contract between a view and the FUSE adapter above it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol
+
+from vfs.fs.attrs import Attr, Statfs
+
+
+class View(Protocol):
+    """A read-only file system. Stateless but for caches: any process can answer any call.
+
+    Calls come from one thread. They raise `vfs.errors` only: NotFound for a node or name that is
+    not there, CorruptObject for damage.
+
+    Where an answer names a directory, `attr.attr_timeout` is 0 except from `getattr`: st_ino is
+    the node id at first, and `number` once the kernel has asked `getattr`.
+    """
+
+    def lookup(self, parent: int, name: bytes) -> Attr:
+        """Return the attributes of *name* in a directory. Knows `.` and `..`."""
+
+    def negative_timeout(self, parent: int) -> float:
+        """Return the seconds that a name may be taken for missing in *parent*."""
+
+    def getattr(self, node: int) -> Attr:
+        """Return the attributes of *node*."""
+
+    def readdir(self, node: int, offset: int) -> Iterator[tuple[bytes, Attr, int]]:
+        """Yield names, attributes and the offset behind each, from *offset* on (0: the start)."""
+
+    def readlink(self, node: int) -> bytes:
+        """Return the target of a symlink."""
+
+    def open(self, node: int) -> None:
+        """Check that *node* can be read as a file."""
+
+    def read(self, node: int, offset: int, length: int) -> bytes:
+        """Return *length* bytes from *offset*; fewer only at the end of the file."""
+
+    def getxattr(self, node: int, name: bytes) -> bytes:
+        """Return an extended attribute. Raises NoData."""
+
+    def listxattr(self, node: int) -> list[bytes]:
+        """Return the names of the extended attributes."""
+
+    def statfs(self) -> Statfs:
+        """Return the size of the disk that holds the store, and what is free on it."""
+
+    def close(self) -> None:
+        """Release the store."""

@@ -1,0 +1,64 @@
+"""The one table from errors to errnos, and the wrapper that lets only `FUSEError` reach pyfuse3."""
+
+from __future__ import annotations
+
+import errno
+import functools
+import logging
+from collections.abc import Callable, Coroutine
+from typing import Any, Concatenate, Final, ParamSpec, TypeVar
+
+from pyfuse3 import FUSEError
+
+from vfs import errors
+
+log = logging.getLogger(__name__)
+
+ERRNO: Final[dict[type[errors.VfsError], int]] = {
+    errors.NotFound: errno.ENOENT,
+    errors.AlreadyExists: errno.EEXIST,
+    errors.InvalidName: errno.EINVAL,
+    errors.InvalidInput: errno.EINVAL,
+    errors.NotADirectory: errno.ENOTDIR,
+    errors.IsADirectory: errno.EISDIR,
+    errors.ReadOnly: errno.EROFS,
+    errors.NoData: errno.ENODATA,
+    errors.NotSupported: errno.EOPNOTSUPP,
+    errors.CorruptObject: errno.EIO,
+    errors.StoreError: errno.EIO,
+    errors.StoreFull: errno.ENOSPC,
+    errors.Conflict: errno.EBUSY,
+    errors.SourceProblem: errno.EIO,
+    errors.MountProblem: errno.EIO,
+}
+
+Self = TypeVar("Self")
+Args = ParamSpec("Args")
+Result = TypeVar("Result")
+
+
+def handler(
+    function: Callable[Concatenate[Self, Args], Result],
+) -> Callable[Concatenate[Self, Args], Coroutine[Any, Any, Result]]:
+    """Make a request handler of a plain method.
+
+    A known error becomes its errno; those that mean damage are logged. The unexpected is EIO and a
+    traceback in the log.
+    """
+
+    @functools.wraps(function)
+    async def wrapper(self: Self, /, *args: Args.args, **kwargs: Args.kwargs) -> Result:
+        try:
+            return function(self, *args, **kwargs)
+        except FUSEError:
+            raise
+        except errors.VfsError as exc:
+            number = ERRNO[type(exc)]
+            if number == errno.EIO:
+                log.error("%s: %s", function.__name__, exc)
+            raise FUSEError(number) from exc
+        except Exception as exc:
+            log.exception("%s failed", function.__name__)
+            raise FUSEError(errno.EIO) from exc
+
+    return wrapper

@@ -1,0 +1,93 @@
+"""Mount options as mount(8) has them, put into what libfuse takes. Mounts nothing."""
+
+from __future__ import annotations
+
+import os
+import string
+from collections.abc import Iterable
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Final
+
+from vfs.errors import MountProblem
+
+SUBTYPE: Final = "vfs"
+
+FLAGS: Final = frozenset("suid nosuid dev nodev exec noexec atime noatime".split())
+"""On or off; the last one of a pair counts."""
+
+FUSE_FLAGS: Final = frozenset(("allow_other", "allow_root", "auto_unmount"))
+FUSE_VALUES: Final = frozenset(("max_read", "context", "fscontext", "defcontext", "rootcontext"))
+
+WITHOUT_EFFECT: Final = frozenset(
+    "ro default_permissions defaults diratime nodiratime relatime norelatime strictatime"
+    " nostrictatime lazytime nolazytime sync async dirsync".split()
+)
+"""On anyway, or about writing (access times, too): libfuse 3.14 does not even know them all."""
+FOR_MOUNT_ITSELF: Final = frozenset(
+    "auto noauto user nouser users owner group nofail _netdev nonempty".split()
+)
+"""What fstab(5) may hold and mount(8), systemd or this project's own checks act upon."""
+
+_PLAIN: Final = frozenset((string.ascii_letters + string.digits + "/._-+=@:~").encode())
+
+
+def split(options: Iterable[str]) -> list[str]:
+    """Return the single options of several `-o` arguments, each of them a list with commas."""
+    return [option for text in options for option in text.split(",") if option]
+
+
+def libfuse_options(options: Iterable[str], *, store: Path, allow_other: bool) -> set[str]:
+    """Return what to give to pyfuse3 for *options*. Raises MountProblem for what can't be had."""
+    chosen: dict[str, str] = {}
+    for option in split(options):
+        name = option.partition("=")[0]
+        if name == "rw":
+            raise MountProblem("versions are mounted read-only", hint="leave 'rw' out")
+        if name in ("fsname", "subtype"):
+            raise MountProblem(
+                f"vfs sets '{name}' itself", hint=f"leave '{name}' out: it names the store"
+            )
+        if option in FLAGS:
+            chosen[option.removeprefix("no")] = option
+        elif option in FUSE_FLAGS or (name in FUSE_VALUES and option != name):
+            chosen[name] = option
+        elif not _ignored(option):
+            raise _unknown(option)
+    if allow_other:
+        chosen["allow_other"] = "allow_other"
+    _check_max_read(chosen.get("max_read"))
+    return set(chosen.values()) | {
+        "ro",
+        "default_permissions",
+        f"subtype={SUBTYPE}",
+        f"fsname={_escape(store)}",
+    }
+
+
+def _ignored(option: str) -> bool:
+    return option in WITHOUT_EFFECT | FOR_MOUNT_ITSELF or option.startswith(("x-", "comment="))
+
+
+def _check_max_read(option: str | None) -> None:
+    value = option.partition("=")[2] if option else "0"
+    if not value.isascii() or not value.isdigit():
+        raise MountProblem(
+            f"'{option}' is not a number of bytes", hint="for example max_read=65536"
+        )
+
+
+def _unknown(option: str) -> MountProblem:
+    name = option.partition("=")[0]
+    known = FLAGS | FUSE_FLAGS | FUSE_VALUES | WITHOUT_EFFECT
+    near = get_close_matches(name, known, 1)
+    hint = f"did you mean '{near[0]}'?" if near else "known are: " + ", ".join(sorted(known))
+    if name in FUSE_VALUES:
+        hint = f"it takes a value: {name}=..."
+    return MountProblem(f"unknown mount option '{option}'", hint=hint)
+
+
+def _escape(path: Path) -> str:
+    """Return *path* in ASCII and without commas: libfuse reads back-slash and three octal digits."""
+    encoded = os.fsencode(path)
+    return "".join(chr(byte) if byte in _PLAIN else f"\\{byte:03o}" for byte in encoded)

@@ -1,0 +1,135 @@
+"""One FUSE connection: mounted, shaken hands with, served by several processes, closed.
+
+The process that mounts keeps the session and serves nothing. It forks workers, and each of them
+reads requests through a clone of the device (`FUSE_DEV_IOC_CLONE`) that the parent opened and keeps
+open, too. The kernel notes with the clone which requests were read through it, so after a worker's
+death the parent has the choice:
+
+* `resend`: the kernel hands all requests out again that were read and not answered (Linux 6.9).
+  Live workers then answer some of them twice; the second answer is refused with ENOENT, which is
+  harmless (`vfs.daemon.logs` keeps it out of the log).
+* closing the clone: the requests of that worker, and only those, fail with ECONNABORTED. That is
+  what is left on older kernels, and the way to be rid of a request that kills every worker.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import struct
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+import pyfuse3
+
+from vfs.errors import MountProblem
+from vfs.fuse import loop
+from vfs.fuse.operations import SnapshotOperations
+
+if TYPE_CHECKING:
+    from vfs.fs.view import View
+
+DEVICE: Final = "/dev/fuse"
+FUSE_DEV_IOC_CLONE: Final = 0x8004E500  # _IOR(229, 0, uint32_t), linux/fuse.h
+FUSE_NOTIFY_RESEND: Final = 7
+RESEND_MESSAGE: Final = struct.pack("IiQ", 16, FUSE_NOTIFY_RESEND, 0)  # struct fuse_out_header
+
+
+class Session:
+    """A mounted file system of this process."""
+
+    def __init__(self, mountpoint: str, options: set[str]) -> None:
+        """Mount and answer the kernel's INIT. Raises MountProblem with what libfuse said."""
+        self._operations = SnapshotOperations()
+        self._fd = -1
+        with _captured_stderr() as said:
+            try:
+                pyfuse3.init(self._operations, mountpoint, options)
+            except RuntimeError as exc:
+                raise MountProblem(
+                    f"can't mount at {mountpoint}: {said() or exc}",
+                    hint="see the message of libfuse",
+                ) from exc
+        loop.run(self._until_initialised)
+
+    def _until_initialised(self, fd: int) -> bool:
+        self._fd = fd
+        return not self._operations.initialised
+
+    def clone(self) -> int | None:
+        """Return another descriptor of the connection, with a list of its own of requests read.
+
+        None where the kernel or the permissions of /dev/fuse don't allow it.
+        """
+        try:
+            clone = os.open(DEVICE, os.O_RDWR | os.O_CLOEXEC)
+        except OSError:
+            return None
+        try:
+            fcntl.ioctl(clone, FUSE_DEV_IOC_CLONE, struct.pack("I", self._fd))
+        except OSError:
+            os.close(clone)
+            return None
+        return clone
+
+    def adopt(self, clone: int) -> None:
+        """Use *clone* from now on: in a worker, after the fork."""
+        os.dup2(clone, self._fd, inheritable=False)
+        os.close(clone)
+
+    def serve(self, view: View, before_request: Callable[[], None] | None = None) -> None:
+        """Answer requests out of *view* until the file system is unmounted."""
+        self._operations.view = view
+
+        def go_on(_: int) -> bool:
+            return True
+
+        def ask(_: int) -> bool:
+            if before_request is not None:
+                before_request()
+            return True
+
+        loop.run(go_on if before_request is None else ask)
+
+    def resend(self) -> bool:
+        """Have all requests handed out again that were read and not answered; False: can't be had.
+
+        The kernel refuses the notification with EINVAL before Linux 6.9.
+        """
+        try:
+            os.write(self._fd, RESEND_MESSAGE)
+        except OSError as exc:
+            # ENODEV, EPERM: the file system is gone, and its requests with it.
+            return exc.errno != errno.EINVAL
+        return True
+
+    def close(self) -> None:
+        """Let go of the connection. Where no other process holds it, open requests now fail."""
+        if self._fd != -1:
+            self._fd = -1
+            pyfuse3.close(unmount=False)
+
+
+@contextmanager
+def _captured_stderr() -> Iterator[Callable[[], str]]:
+    """Catch what libfuse and fusermount3 print: the reason is nowhere else to be had.
+
+    Where all goes well, a warning among it is passed on.
+    """
+    with os.fdopen(os.memfd_create("stderr"), "rb") as caught:
+        saved = os.dup(2)
+        os.dup2(caught.fileno(), 2)
+
+        def said() -> str:
+            caught.seek(0)
+            return " ".join(caught.read().decode(errors="replace").split())
+
+        try:
+            yield said
+        finally:
+            os.dup2(saved, 2)
+            os.close(saved)
+        caught.seek(0)
+        os.write(2, caught.read())

@@ -1,0 +1,124 @@
+"""Importing a directory of this machine: the walk, the index and the links put together."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from blake3 import blake3
+
+from vfs.repo.importer.assemble import Assembler
+from vfs.repo.importer.index import NewIndex, OldIndex
+from vfs.repo.importer.links import Links
+from vfs.repo.importer.walk import Walker
+
+if TYPE_CHECKING:
+    from vfs.ids import ObjectId
+    from vfs.model.entry import Entry
+    from vfs.model.names import Target
+    from vfs.repo.importer.api import Problem, ProblemList, Tally
+    from vfs.repo.importer.pipeline import Pipeline
+    from vfs.repo.repository import Repository
+    from vfs.store.ingest import Ingest
+
+_MOUNTS: Final = Path("/proc/self/mountinfo")
+_MOUNT_TYPE: Final = "fuse.vfs"
+
+
+class DirectoryImport:
+    """One import of a directory. A context manager."""
+
+    def __init__(self, repo: Repository, source: Path, target: Target, *, checksum: bool) -> None:
+        self._repo = repo
+        self._source = source
+        self._target = target
+        self._resources = ExitStack()
+        self._checksum = checksum
+        self._index: NewIndex | None = None
+        self._root_offset = 0
+
+    def __enter__(self) -> DirectoryImport:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self._resources.close()
+
+    def read(
+        self, pipeline: Pipeline, ingest: Ingest, tally: Tally, problems: ProblemList
+    ) -> tuple[Entry, list[Problem]]:
+        """Read the source; return its root entry and what was left out on purpose."""
+        reader = self._repo.reader
+        path = self._index_path()
+        old = OldIndex.load(path)
+        if old is not None:
+            self._resources.callback(old.close)
+            if not reader.has(old.commit):
+                old = None
+        rewrite = old is None or self._checksum or old.is_bloated
+        self._index = NewIndex(path, None if rewrite else old)
+        self._resources.callback(self._index.close)
+        links = self._resources.enter_context(Links(self._repo.store, self._target.path))
+        assembler = Assembler(ingest, reader, self._index, links, rewrite=rewrite)
+        walker = Walker(
+            pipeline=pipeline,
+            assembler=assembler,
+            links=links,
+            tally=tally,
+            problems=problems,
+            skip=_skip(self._repo.store.path, self._source),
+            spill_dir=self._repo.store.path / "tmp",
+        )
+        known = None if old is None or self._checksum else old.root()
+        walker.walk(os.fsencode(self._source), known)
+        pipeline.finish()
+        assert assembler.root is not None
+        self._root_offset = assembler.root_offset
+        return links.correct(reader, ingest, assembler.root), walker.notes
+
+    def committed(self, commit: ObjectId) -> None:
+        """Leave the import index for the next import."""
+        assert self._index is not None
+        self._index.commit(commit, self._root_offset)
+
+    def _index_path(self) -> Path:
+        """Return where the index of this source and target is, whatever the branch."""
+        parts: Iterable[bytes] = (
+            os.fsencode(self._source.resolve()),
+            self._target.data_set.encode(),
+            *self._target.path,
+        )
+        key = blake3(b"\0".join(parts)).hexdigest(16)
+        return self._repo.store.path / "cache" / "import" / key
+
+
+def _skip(store: Path, source: Path) -> Callable[[os.stat_result], str | None]:
+    """Return what says why a directory below *source* is left out."""
+    of_store = os.stat(store)
+    hubs = _mounted_devices() - {os.stat(source).st_dev}
+
+    def skip(st: os.stat_result) -> str | None:
+        if (st.st_dev, st.st_ino) == (of_store.st_dev, of_store.st_ino):
+            return "it is the store itself"
+        if st.st_dev in hubs:
+            return "versions are mounted there"
+        return None
+
+    return skip
+
+
+def _mounted_devices() -> set[int]:
+    """Return the devices of all mounts of this program."""
+    try:
+        lines = _MOUNTS.read_text("utf-8", "surrogateescape").splitlines()
+    except OSError:
+        return set()
+    devices = set()
+    for line in lines:
+        fields, _, rest = line.partition(" - ")
+        if rest.split(" ", 1)[0] == _MOUNT_TYPE:
+            major, minor = fields.split(" ")[2].split(":")
+            devices.add(os.makedev(int(major), int(minor)))
+    return devices

@@ -1,0 +1,399 @@
+"""Walking a directory of this machine: what is where, in order, and reading it.
+
+Every call is relative to an open directory and follows no symlink, so nothing that happens to the
+tree meanwhile leads out of it. Fifos and devices are never opened.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from vfs.errors import SourceProblem
+from vfs.model.chunking import CHUNK_MIN_BYTES, cut
+from vfs.repo.importer.api import Problem
+from vfs.repo.importer.assemble import Directory, FileHead
+from vfs.repo.importer.index import FINGERPRINT, OldDirectory, Record, fingerprint
+from vfs.repo.importer.inode import Unreadable, entry_of, read_xattrs, without_link
+from vfs.repo.importer.names import DIRECTORY, KIND_BYTES, REGULAR, NameBudget, Names
+
+if TYPE_CHECKING:
+    from vfs.repo.importer.api import ProblemList, Tally
+    from vfs.repo.importer.assemble import Assembler
+    from vfs.repo.importer.links import Links
+    from vfs.repo.importer.pipeline import Pipeline
+
+LARGE_BYTES: Final = 2 << 20
+"""Files above this are read in parts of this size."""
+
+OPEN_DIRECTORIES_MAX: Final = 128
+"""Of deeper trees, the upper directories are closed meanwhile, and opened again through `..`."""
+
+CHANGED: Final = "it changed while it was read"
+_GONE: Final = "it vanished before it could be read"
+
+_OPEN_FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
+_DIRECTORY_FLAGS: Final = _OPEN_FLAGS | os.O_DIRECTORY
+
+
+class _Level:
+    """A directory that is being walked."""
+
+    __slots__ = ("fd", "identity", "iterator", "name", "names", "old", "record", "records")
+
+    def __init__(
+        self,
+        name: bytes,
+        fd: int,
+        st: os.stat_result,
+        names: Names,
+        old: OldDirectory | None,
+    ) -> None:
+        self.name = name
+        self.fd = fd  # -1 while it is closed
+        self.identity = (st.st_dev, st.st_ino)
+        self.names = names
+        self.iterator: Iterator[bytes] = iter(names)
+        self.old = old
+        self.records: Iterator[Record] = iter(()) if old is None else old.records()
+        self.record = next(self.records, None)  # the next one that the index has
+
+
+class Walker:
+    """Walks one source, and feeds the pipeline."""
+
+    def __init__(
+        self,
+        *,
+        pipeline: Pipeline,
+        assembler: Assembler,
+        links: Links,
+        tally: Tally,
+        problems: ProblemList,
+        skip: Callable[[os.stat_result], str | None],
+        spill_dir: Path,
+        budget: NameBudget | None = None,
+    ) -> None:
+        """*skip* says why a directory is left out, or None."""
+        self._pipeline = pipeline
+        self._assembler = assembler
+        self._links = links
+        self._tally = tally
+        self._problems = problems
+        self._skip = skip
+        self._spill_dir = spill_dir
+        self._budget = budget or NameBudget()
+        self._levels: list[_Level] = []
+        self._directories = 0
+        self._noatime = os.O_NOATIME
+        self.notes: list[Problem] = []
+
+    def walk(self, source: bytes, old: OldDirectory | None) -> None:
+        """Walk the directory *source*; *old* is what the index knows of it.
+
+        Raises OSError when it can't be read itself.
+        """
+        # The source itself may be named by a symlink.
+        fd = os.open(source, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._enter(b"", fd, old, None)
+        try:
+            while self._levels:
+                self._continue(self._levels[-1])
+        finally:
+            for level in self._levels:
+                self._close(level)
+
+    def _continue(self, level: _Level) -> None:
+        """Go on with a directory until it ends or another begins."""
+        for key in level.iterator:
+            name, kind = key[:-KIND_BYTES], key[-KIND_BYTES:]
+            record = level.record
+            while record is not None and record[0] < name:
+                self._pipeline.post(self._assembler.gone, record[0])
+                record = next(level.records, None)
+            if record is not None and record[0] == name:
+                level.record = next(level.records, None)
+            else:
+                level.record, record = record, None
+            try:
+                if kind == DIRECTORY:
+                    self._descend(level, name, record)
+                    return
+                if kind == REGULAR:
+                    self._file(level, name, record)
+                else:
+                    self._special(level, name, record)
+            except OSError as error:
+                reason = _GONE if error.errno == errno.ENOENT else os.strerror(error.errno or 0)
+                self._leave_out(name, reason, record)
+            except Unreadable as error:
+                self._leave_out(name, str(error), record)
+        self._leave(level)
+
+    def _leave_out(self, name: bytes, reason: str, record: Record | None) -> None:
+        self._problems.add(self._path(name), reason)
+        if record is not None:
+            self._pipeline.post(self._assembler.gone, name)
+
+    def _path(self, name: bytes) -> bytes:
+        return b"/".join([*(level.name for level in self._levels[1:]), name])
+
+    # directories
+
+    def _descend(self, level: _Level, name: bytes, record: Record | None) -> None:
+        fd = self._open(name, _DIRECTORY_FLAGS, level.fd)
+        old = None
+        if record is not None and level.old is not None:
+            old = level.old.child(record)
+        self._enter(name, fd, old, record)
+
+    def _enter(
+        self, name: bytes, fd: int, old: OldDirectory | None, record: Record | None
+    ) -> None:
+        """Begin a directory, of which *fd* is taken over."""
+        try:
+            before = os.fstat(fd)
+            reason = self._skip(before) if self._levels else None
+            if reason is not None:
+                os.close(fd)
+                self._left_out_on_purpose(name, reason, record)
+                return
+            head = entry_of(name, before, read_xattrs(fd))
+            names = Names(fd, self._budget, self._spill_dir)
+            after = os.fstat(fd)
+        except BaseException:
+            os.close(fd)
+            raise
+        level = _Level(name, fd, before, names, old)
+        if (before.st_mtime_ns, before.st_ctime_ns) != (after.st_mtime_ns, after.st_ctime_ns):
+            self._problems.add(self._path(name) if self._levels else b"", CHANGED)
+        directory = Directory(head, self._directories, old, record)
+        self._directories += 1
+        self._tally.directories += 1
+        self._tally.expect(names.count, 0)
+        self._levels.append(level)
+        self._pipeline.post(self._assembler.enter, directory)
+        if len(self._levels) > OPEN_DIRECTORIES_MAX:
+            far = self._levels[-OPEN_DIRECTORIES_MAX - 1]
+            if far.fd >= 0:
+                os.close(far.fd)
+                far.fd = -1
+
+    def _left_out_on_purpose(self, name: bytes, reason: str, record: Record | None) -> None:
+        self.notes.append(Problem(self._path(name), reason))
+        if record is not None:
+            self._pipeline.post(self._assembler.gone, name)
+
+    def _leave(self, level: _Level) -> None:
+        while level.record is not None:
+            self._pipeline.post(self._assembler.gone, level.record[0])
+            level.record = next(level.records, None)
+        self._pipeline.post(self._assembler.leave, None)
+        self._levels.pop()
+        try:
+            if self._levels and self._levels[-1].fd < 0:
+                self._reopen(self._levels[-1], level.fd)
+        finally:
+            self._close(level)
+
+    def _reopen(self, level: _Level, child: int) -> None:
+        fd = self._open(b"..", _DIRECTORY_FLAGS, child)
+        st = os.fstat(fd)
+        if (st.st_dev, st.st_ino) != level.identity:
+            os.close(fd)
+            path = os.fsdecode(b"/".join(level.name for level in self._levels[1:]))
+            raise SourceProblem(
+                f"{path} was moved while it was read; nothing was committed",
+                hint="leave the source alone while it is imported",
+            )
+        level.fd = fd
+
+    def _close(self, level: _Level) -> None:
+        level.names.close()
+        if level.fd >= 0:
+            os.close(level.fd)
+            level.fd = -1
+
+    def _open(self, name: bytes, flags: int, directory: int) -> int:
+        try:
+            return os.open(name, flags | self._noatime, dir_fd=directory)
+        except PermissionError:
+            if not self._noatime:
+                raise
+            # O_NOATIME is only for the owner of a file (open(2)).
+            return os.open(name, flags, dir_fd=directory)
+
+    # everything else
+
+    def _special(self, level: _Level, name: bytes, record: Record | None) -> None:
+        """Import a symlink, a fifo, a socket or a device."""
+        now_ns = time.time_ns()
+        st = os.stat(name, dir_fd=level.fd, follow_symlinks=False)
+        if stat.S_ISREG(st.st_mode) or stat.S_ISDIR(st.st_mode):
+            # It was something else when it was listed, or the file system does not say.
+            raise Unreadable(CHANGED)
+        if record is not None and self._is_known(st, name, record):
+            return
+        stamp = fingerprint(st, now_ns)
+        target = b""
+        if stat.S_ISLNK(st.st_mode):
+            target = os.readlink(name, dir_fd=level.fd)
+        xattrs = read_xattrs(b"/proc/self/fd/%d/%s" % (level.fd, name))
+        entry = entry_of(name, st, xattrs, target)
+        link = None
+        if st.st_nlink > 1:
+            link = self._links.key(st)
+            if not self._links.see(link, st, self._path(name)):
+                self._other_link(st, FileHead(entry, stamp, link, ()))
+                return
+        self._pipeline.post(self._assembler.add, FileHead(entry, stamp, link, ()))
+        self._tally.files += 1
+
+    def _other_link(self, st: os.stat_result, head: FileHead) -> None:
+        assert head.link is not None
+        if not self._links.is_same(head.link, st):
+            raise Unreadable(CHANGED)
+        self._pipeline.post(self._assembler.add_other_link, head)
+        self._tally.files += 1
+
+    def _file(self, level: _Level, name: bytes, record: Record | None) -> None:
+        now_ns = time.time_ns()
+        if record is not None:
+            st = os.stat(name, dir_fd=level.fd, follow_symlinks=False)
+            if self._is_known(st, name, record):
+                return
+        fd = self._open(name, _OPEN_FLAGS, level.fd)
+        try:
+            st = os.fstat(fd)
+            if not stat.S_ISREG(st.st_mode):
+                raise Unreadable(CHANGED)
+            stamp = fingerprint(st, now_ns)
+            entry = entry_of(name, st, read_xattrs(fd))
+            link = None
+            if st.st_nlink > 1:
+                link = self._links.key(st)
+                if not self._links.see(link, st, self._path(name)):
+                    self._other_link(st, FileHead(entry, stamp, link, ()))
+                    self._tally.bytes += st.st_size
+                    return
+            try:
+                self._read(fd, st, FileHead(entry, stamp, link, ()))
+            except BaseException:
+                if link is not None:
+                    self._links.forget(link)
+                raise
+        finally:
+            os.close(fd)
+        self._tally.files += 1
+
+    def _is_known(self, st: os.stat_result, name: bytes, record: Record) -> bool:
+        """Take an entry over from the index if it is unchanged; say whether it is."""
+        stamp = FINGERPRINT.pack(
+            st.st_ino, st.st_ctime_ns, st.st_mtime_ns, st.st_size, st.st_mode
+        )
+        if stamp != record[1]:
+            return False
+        if st.st_nlink == 1:
+            self._pipeline.post(self._assembler.match, record)
+            self._tally.files += 1
+        else:
+            link = self._links.key(st)
+            entry = without_link(record[2].entry(record[3]))
+            head = FileHead(entry, stamp, link, ())
+            if self._links.see(link, st, self._path(name)):
+                self._pipeline.post(self._assembler.add, head)
+                self._tally.files += 1
+            else:
+                self._other_link(st, head)
+        if stat.S_ISREG(st.st_mode):
+            self._tally.bytes += st.st_size
+        return True
+
+    # contents
+
+    def _read(self, fd: int, st: os.stat_result, head: FileHead) -> None:
+        size = st.st_size
+        if size > LARGE_BYTES or st.st_blocks * 512 < size:
+            self._read_large(fd, st, head)
+            return
+        data = os.read(fd, size + 1)
+        if len(data) != size or _differ(st, os.fstat(fd)):
+            raise Unreadable(CHANGED)
+        self._tally.bytes += size
+        self._tally.bytes_read += size
+        if not size:
+            self._pipeline.post(self._assembler.add, head)
+        elif size <= CHUNK_MIN_BYTES:
+            self._pipeline.put((data,), size, self._assembler.add, head)
+        else:
+            lengths = cut(data, final=True)
+            chunks = split(data, lengths)
+            self._pipeline.put(chunks, size, self._assembler.add, head._replace(lengths=lengths))
+
+    def _read_large(self, fd: int, st: os.stat_result, head: FileHead) -> None:
+        """Read a file in parts, and keep its holes."""
+        size = st.st_size
+        self._tally.expect(0, size)
+        self._pipeline.post(self._assembler.begin_large, None)
+        at = 0
+        sparse = st.st_blocks * 512 < size
+        while at < size:
+            start, end = _data_range(fd, at, size) if sparse else (at, size)
+            if start > at:
+                self._pipeline.post(self._assembler.hole, start - at)
+                self._tally.bytes += start - at
+            at = start
+            while at < end:
+                at += self._read_part(fd, at, end)
+        if os.pread(fd, 1, size) or _differ(st, os.fstat(fd)):
+            raise Unreadable(CHANGED)
+        self._pipeline.post(self._assembler.end_large, head)
+
+    def _read_part(self, fd: int, at: int, end: int) -> int:
+        """Read from *at* towards *end*; return how many bytes were taken."""
+        wanted = min(LARGE_BYTES, end - at)
+        data = os.pread(fd, wanted, at)
+        if len(data) < wanted:
+            raise Unreadable(CHANGED)
+        # The tail whose end is not known yet is read again with the next part, from memory.
+        lengths = cut(data, final=at + wanted == end)
+        taken = sum(lengths)
+        self._pipeline.put(split(data, lengths), taken, self._assembler.part, lengths)
+        self._tally.bytes += taken
+        self._tally.bytes_read += taken
+        return taken
+
+
+def split(data: bytes | memoryview, lengths: list[int]) -> list[memoryview]:
+    """Return *data* cut into pieces of *lengths*."""
+    view = memoryview(data)
+    pieces = []
+    at = 0
+    for length in lengths:
+        pieces.append(view[at : at + length])
+        at += length
+    return pieces
+
+
+def _differ(before: os.stat_result, after: os.stat_result) -> bool:
+    return (
+        before.st_mtime_ns != after.st_mtime_ns
+        or before.st_ctime_ns != after.st_ctime_ns
+        or before.st_size != after.st_size
+    )
+
+
+def _data_range(fd: int, at: int, size: int) -> tuple[int, int]:
+    """Return where the next data in a sparse file begins and ends; (size, size) for none."""
+    try:
+        start = os.lseek(fd, at, os.SEEK_DATA)
+    except OSError as error:
+        if error.errno == errno.ENXIO:
+            return size, size
+        raise
+    return min(start, size), min(os.lseek(fd, start, os.SEEK_HOLE), size)

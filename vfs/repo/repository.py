@@ -1,0 +1,420 @@
+"""The repository: data sets, revisions and commits of one store."""
+
+from __future__ import annotations
+
+import difflib
+import heapq
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path as FilePath
+from types import TracebackType
+from typing import Final, Literal, Self
+
+from vfs.clock import iso, now_ns
+from vfs.errors import AlreadyExists, Conflict, InvalidName, NotADirectory, NotFound
+from vfs.ids import ID_BYTES, ObjectId
+from vfs.model.commit import JSON, Commit
+from vfs.model.entry import Entry
+from vfs.model.names import (
+    DEFAULT_BRANCH,
+    LATEST,
+    check_data_set_name,
+    check_ref_name,
+)
+from vfs.repo import identity
+from vfs.repo.blobs import FileReader
+from vfs.repo.revparse import HEX_MIN_DIGITS, Revision, parse_revision
+from vfs.repo.trees import Nodes, Path, find, walk
+from vfs.store.ingest import Ingest
+from vfs.store.layout import Kind
+from vfs.store.refs import Ref, RefChange, RefUpdate
+from vfs.store.store import Store
+
+COMMIT_TRIES: Final = 20
+
+MakeRoot = Callable[[Commit | None], Entry]
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """What a revision means now.
+
+    `name` is its canonical name: the branch's, the tag's, or the commit's id in hex. A "link" is
+    any other way to say a commit.
+    """
+
+    data_set: str
+    name: str
+    kind: Literal["branch", "tag", "commit", "link"]
+    commit: ObjectId
+    slot: int
+
+
+@dataclass(frozen=True, slots=True)
+class CommitResult:
+    """What a commit came to; `changed` is False where the version was there already."""
+
+    commit: ObjectId
+    changed: bool
+    branch: str
+
+
+class Repository:
+    """An open store and what its objects mean. For one thread."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.reader = store.reader()
+        self.nodes = Nodes(self.reader)
+        self._files = FileReader(self.reader)
+
+    @classmethod
+    def open(cls, path: FilePath, *, map_bytes: int | None = None) -> Repository:
+        """Open the store at *path*. Raises StoreError."""
+        return cls(Store.open(path, map_bytes=map_bytes))
+
+    @classmethod
+    def create(cls, path: FilePath) -> Repository:
+        """Make a store at *path*. Raises AlreadyExists."""
+        return cls(Store.create(path))
+
+    def close(self) -> None:
+        """Close the store."""
+        self.store.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    # data sets and references
+
+    def create_data_set(self, name: str) -> None:
+        """Make an empty data set. Raises InvalidName, AlreadyExists."""
+        self.store.refs.add_data_set(check_data_set_name(name), now_ns())
+
+    def data_sets(self) -> list[str]:
+        """Return the names of all data sets, sorted."""
+        return self.store.refs.data_sets()
+
+    def require_data_set(self, name: str) -> str:
+        """Return *name*. Raises NotFound with near misses."""
+        if not self.store.refs.has_data_set(name):
+            known = self.data_sets()
+            raise NotFound(
+                f"there is no data set '{name}'",
+                hint=_near(name, known) or f"make it with: vfs create {name}",
+            )
+        return name
+
+    def refs(self, data_set: str) -> list[Ref]:
+        """Return the branches and tags of a data set, sorted by name."""
+        return self.store.refs.of(self.require_data_set(data_set))
+
+    def all_refs(self) -> list[Ref]:
+        """Return the branches and tags of all data sets."""
+        return self.store.refs.all()
+
+    def reflog(self, data_set: str, name: str) -> list[RefUpdate]:
+        """Return the updates of a branch or tag, the last one first."""
+        return self.store.refs.log(self.require_data_set(data_set), name)
+
+    def set_branch(
+        self, data_set: str, name: str, commit: ObjectId, *, expected: ObjectId | None, why: str
+    ) -> Ref:
+        """Point a branch to *commit* if it points to *expected* (None: is to be made)."""
+        check_ref_name(name)
+        self.require_data_set(data_set)
+        if expected is None and (old := self.store.refs.get(data_set, name)) is not None:
+            raise AlreadyExists(f"there is a {old.kind} '{data_set}@{name}' already")
+        change = RefChange(
+            data_set=data_set, name=name, kind="branch", new=commit, expected=expected
+        )
+        return self._move([change], why)[0]
+
+    def set_tag(
+        self, data_set: str, name: str, commit: ObjectId, *, force: bool = False, why: str
+    ) -> Ref:
+        """Tag *commit*. A tag never moves unless *force*. Raises AlreadyExists."""
+        self.require_data_set(data_set)
+        old = self.check_tag(data_set, name, commit, force=force)
+        if old is not None and old.commit == commit:
+            return old
+        return self._move([_tag_change(data_set, name, commit, old, force=force)], why)[0]
+
+    def check_tag(
+        self, data_set: str, name: str, commit: ObjectId | None = None, *, force: bool = False
+    ) -> Ref | None:
+        """Return the tag *name* as it is now. Raises AlreadyExists unless it can be set.
+
+        *commit* is what it is to be set to, None for a commit that is still to be made.
+        """
+        check_ref_name(name)
+        old = self.store.refs.get(data_set, name)
+        if old is None:
+            return None
+        if old.kind != "tag":
+            raise AlreadyExists(f"there is a branch '{data_set}@{name}' already")
+        if not force and old.commit != commit:
+            raise AlreadyExists(
+                f"the tag '{data_set}@{name}' exists and names another version",
+                hint=f"choose another name, or move it with: vfs tag --force {data_set} {name}",
+            )
+        return old
+
+    def delete_ref(self, data_set: str, name: str, *, kind: Literal["branch", "tag"]) -> None:
+        """Delete a branch or tag; its log stays. Raises NotFound."""
+        known = [ref.name for ref in self.refs(data_set) if ref.kind == kind]
+        if name not in known:
+            raise NotFound(f"there is no {kind} '{name}' in '{data_set}'", hint=_near(name, known))
+        self.store.refs.delete(
+            data_set, name, kind, time_ns=now_ns(), who=identity.who(), why=f"{kind} deleted"
+        )
+
+    def _move(self, changes: list[RefChange], why: str) -> list[Ref]:
+        return self.store.refs.move(changes, time_ns=now_ns(), who=identity.who(), why=why)
+
+    # revisions
+
+    def resolve(self, data_set: str, revision: str = "") -> Resolved:
+        """Return what *revision* (default: the branch main) means. Raises NotFound, InvalidName."""
+        self.require_data_set(data_set)
+        parsed = parse_revision(revision)
+        if parsed.is_plain:
+            ref = self.store.refs.get(data_set, parsed.base)
+            if ref is not None:
+                return Resolved(data_set, ref.name, ref.kind, ref.commit, ref.slot)
+        commit = self._base(data_set, parsed)
+        for step in parsed.steps:
+            for _ in range(step.count if step.kind == "~" else min(step.count, 1)):
+                commit = self._parent(commit, step.count if step.kind == "^" else 1, revision)
+        slot = self.store.refs.commit_slot(commit)
+        home = None if slot is None else self.store.refs.slot(slot)
+        if slot is None or home is None:
+            raise NotFound(f"the commit {commit.hex()} is not in the store")
+        own_name = parsed.is_plain and parsed.base == commit.hex() and home.data_set == data_set
+        return Resolved(
+            home.data_set, commit.hex(), "commit" if own_name else "link", commit, slot
+        )
+
+    def _base(self, data_set: str, parsed: Revision) -> ObjectId:
+        name = DEFAULT_BRANCH if parsed.base == LATEST else parsed.base
+        if parsed.when_ns is not None and parsed.by_log:
+            return self._at_log_time(data_set, name, parsed.when_ns)
+        ref = self.store.refs.get(data_set, name)
+        if ref is not None:
+            if parsed.when_ns is None:
+                return ref.commit
+            return self._at_commit_time(data_set, ref.commit, parsed.when_ns)
+        if parsed.when_ns is None and (commit := self._by_prefix(parsed.base)) is not None:
+            return commit
+        known = [ref.name for ref in self.refs(data_set)]
+        what = "no version yet" if not known else f"no revision '{parsed.base}'"
+        hint = "make one with: vfs import" if not known else _near(parsed.base, known)
+        raise NotFound(f"the data set '{data_set}' has {what}", hint=hint)
+
+    def _by_prefix(self, text: str) -> ObjectId | None:
+        if not re.fullmatch(rf"[0-9a-f]{{{HEX_MIN_DIGITS},{2 * ID_BYTES}}}", text):
+            return None
+        odd = int(text[-1], 16) if len(text) % 2 else None
+        whole = bytes.fromhex(text[: len(text) // 2 * 2])
+        found = self.store.refs.commits_with_prefix(whole, odd_digit=odd)
+        if len(found) > 1:
+            some = ", ".join(oid.hex()[: len(text) + 4] for oid in found)
+            raise InvalidName(f"'{text}' is the start of several commit ids", hint=f"{some}, ...")
+        return found[0] if found else None
+
+    def _parent(self, commit: ObjectId, nth: int, revision: str) -> ObjectId:
+        parents = self.commit(commit).parents
+        if nth > len(parents):
+            raise NotFound(
+                f"'{revision}' goes back further than the history",
+                hint=f"{commit.hex()[:12]} has {len(parents)} parents",
+            )
+        return parents[nth - 1]
+
+    def _at_commit_time(self, data_set: str, head: ObjectId, when_ns: int) -> ObjectId:
+        commit: ObjectId | None = head
+        while commit is not None:
+            record = self.commit(commit)
+            if record.time_ns <= when_ns:
+                return commit
+            commit = record.parents[0] if record.parents else None
+        raise NotFound(f"the data set '{data_set}' has no version from {iso(when_ns)} or before")
+
+    def _at_log_time(self, data_set: str, name: str, when_ns: int) -> ObjectId:
+        for update in self.store.refs.log(data_set, name):
+            if update.time_ns <= when_ns and update.new is not None:
+                return update.new
+            if update.time_ns <= when_ns:
+                break
+        raise NotFound(f"'{data_set}@{name}' was not there at {iso(when_ns)}")
+
+    # commits and what is in them
+
+    def commit(self, oid: ObjectId) -> Commit:
+        """Return a commit. Raises NotFound, CorruptObject."""
+        return Commit.decode(self.reader.get(oid))
+
+    def log(
+        self, data_set: str, revision: str = "", *, limit: int | None = None
+    ) -> Iterator[tuple[ObjectId, Commit]]:
+        """Yield a revision and its ancestors, the newest first."""
+        start = self.resolve(data_set, revision).commit
+        waiting = [(-self.commit(start).time_ns, start)]
+        seen = {start}
+        while waiting and limit != 0:
+            _, oid = heapq.heappop(waiting)
+            record = self.commit(oid)
+            yield oid, record
+            limit = None if limit is None else limit - 1
+            for parent in record.parents:
+                if parent not in seen:
+                    seen.add(parent)
+                    heapq.heappush(waiting, (-self.commit(parent).time_ns, parent))
+
+    def entry_at(self, root: Entry, path: Path) -> Entry:
+        """Return the entry at *path*. Raises NotFound, NotADirectory. Follows no symlink."""
+        entry = root
+        for depth, name in enumerate(path):
+            if not entry.is_dir:
+                raise NotADirectory(f"'{_show(path[:depth])}' is not a directory")
+            place = find(self.nodes, entry.content, name)
+            if place is None:
+                known = [_show((e.name,)) for e in self.entries(entry.content)]
+                raise NotFound(
+                    f"there is no '{_show(path[: depth + 1])}' in this version",
+                    hint=_near(_show((name,)), known[:10_000]),
+                )
+            entry = place.entry
+        return entry
+
+    def entries(self, tree: ObjectId) -> Iterator[Entry]:
+        """Yield the entries of one directory, sorted by name."""
+        return (place.entry for place in walk(self.nodes, tree))
+
+    def read_file(
+        self, entry: Entry, offset: int = 0, length: int | None = None
+    ) -> Iterator[bytes]:
+        """Yield the bytes of a regular file, holes as zeros. Raises CorruptObject."""
+        return self._files.stream(entry, offset, length)
+
+    def commit_root(
+        self,
+        data_set: str,
+        branch: str,
+        make_root: MakeRoot,
+        *,
+        ingest: Ingest,
+        message: str,
+        author: str | None = None,
+        provenance: Mapping[str, JSON] | None = None,
+        tag: str | None = None,
+    ) -> CommitResult:
+        """Commit what *make_root* returns to a branch, and tag it; all of it or nothing.
+
+        *make_root* gets the branch's head (None for the first commit of a data set), and is
+        called again when the branch moved meanwhile. Where its root is the head's, there is no
+        new commit.
+        """
+        draft = Commit(
+            root=_NO_ROOT,
+            parents=(),
+            time_ns=0,
+            author=author or identity.author(),
+            message=message,
+            provenance=provenance or {},
+        )
+        for _ in range(COMMIT_TRIES):
+            try:
+                return self._try_commit(data_set, branch, make_root, ingest, draft, tag)
+            except Conflict:
+                continue
+        raise Conflict(f"'{data_set}@{branch}' moves too fast to commit to it", hint="try again")
+
+    def _try_commit(
+        self,
+        data_set: str,
+        branch: str,
+        make_root: MakeRoot,
+        ingest: Ingest,
+        draft: Commit,
+        tag: str | None,
+    ) -> CommitResult:
+        ref = self.branch_to_commit_to(data_set, branch)
+        head = None if ref is None else self.commit(ref.commit)
+        root = make_root(head)
+        changes = []
+        if ref is not None and head is not None and root == head.root:
+            oid = ref.commit
+        else:
+            parents = () if ref is None else (ref.commit,)
+            # Never before its parent, whatever the clock says: times order the log.
+            time_ns = max(now_ns(), head.time_ns + 1 if head else 0)
+            record = replace(draft, root=root, parents=parents, time_ns=time_ns)
+            oid = ingest.add_object(Kind.COMMIT, record.encode())
+            expected = None if ref is None else ref.commit
+            changes.append(
+                RefChange(
+                    data_set=data_set, name=branch, kind="branch", new=oid, expected=expected
+                )
+            )
+        ingest.flush()
+        changed = bool(changes)
+        if tag is not None:
+            old = self.check_tag(data_set, tag, oid)
+            if old is None:
+                changes.append(_tag_change(data_set, tag, oid, None, force=False))
+        if changes:
+            self._move(changes, f"commit: {draft.message.partition(chr(10))[0]}")
+        return CommitResult(oid, changed, branch)
+
+    def branch_to_commit_to(self, data_set: str, branch: str) -> Ref | None:
+        """Return the branch, or None where a first commit would make it. Raises NotFound."""
+        refs = {ref.name: ref for ref in self.refs(data_set)}
+        ref = refs.get(branch)
+        if ref is not None and ref.kind == "tag":
+            raise AlreadyExists(
+                f"'{data_set}@{branch}' is a tag and never changes",
+                hint=f"name a branch, or make one with: vfs branch {data_set} NAME --from {branch}",
+            )
+        branches = [ref.name for ref in refs.values() if ref.kind == "branch"]
+        if ref is None and branches:
+            raise NotFound(
+                f"there is no branch '{branch}' in '{data_set}'",
+                hint=_near(branch, branches) or f"make it with: vfs branch {data_set} {branch}",
+            )
+        check_ref_name(branch)
+        return ref
+
+
+_NO_ROOT: Final = Entry(b"", 0o40755, 0, 0, 0, 0, ObjectId(bytes(ID_BYTES)), 0, b"")
+
+
+def _tag_change(
+    data_set: str, name: str, commit: ObjectId, old: Ref | None, *, force: bool
+) -> RefChange:
+    expected = None if old is None else old.commit
+    return RefChange(
+        data_set=data_set, name=name, kind="tag", new=commit, expected=expected, force=force
+    )
+
+
+def _near(name: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=3)
+    if close:
+        return "did you mean " + " or ".join(f"'{one}'" for one in close) + "?"
+    if known and len(known) <= 8:
+        return "there are: " + ", ".join(known)
+    return ""
+
+
+def _show(path: Path) -> str:
+    return b"/".join(path).decode("utf-8", "backslashreplace")

@@ -1,0 +1,310 @@
+"""Directories: building them, changing them in O(changes), and finding things in them."""
+
+from __future__ import annotations
+
+import stat
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Final, NamedTuple
+
+from blake3 import blake3
+
+from vfs.errors import CorruptObject, NotADirectory, NotFound
+from vfs.ids import ObjectId
+from vfs.model.entry import Entry, Extra, Totals, directory_entry, directory_totals
+from vfs.model.node import (
+    NOTHING,
+    Child,
+    Inner,
+    Leaf,
+    Node,
+    Sums,
+    decode_node,
+    encode_inner,
+    encode_leaf,
+    sums_of,
+)
+from vfs.repo.prolly import Builder
+from vfs.store.ingest import Ingest
+from vfs.store.layout import Kind
+from vfs.store.reader import Reader
+
+Path = tuple[bytes, ...]
+
+_BOUNDARY_BITS: Final = 6  # a node of 64 items more than the fewest, on average
+_RECORD_BYTES: Final = 64
+NODES_CACHED: Final = 1024  # about 15 KiB each when decoded
+
+
+class _TreeShape:
+    """Leaves of entries, inner nodes of children. Boundaries depend on names alone."""
+
+    min_items = 16
+    max_items = 256
+    max_bytes = 32 * 1024
+
+    def __init__(self, ingest: Ingest) -> None:
+        self._ingest = ingest
+
+    def size(self, level: int, item: Entry | Child) -> int:
+        if isinstance(item, Entry):
+            return _RECORD_BYTES + len(item.name) + len(item.extra)
+        return _RECORD_BYTES + len(item.last)
+
+    def is_boundary(self, level: int, item: Entry | Child) -> bool:
+        name = item.name if isinstance(item, Entry) else item.last
+        # Each level looks at bits of its own: a boundary below would be one above as well.
+        bits = int.from_bytes(blake3(name).digest(), "little") >> (level * _BOUNDARY_BITS)
+        return not bits & ((1 << _BOUNDARY_BITS) - 1)
+
+    def write(self, level: int, items: list[Entry | Child]) -> Child:
+        if level == 0:
+            entries: list[Entry] = items  # type: ignore[assignment]
+            node = self._ingest.add_object(Kind.TREE, encode_leaf(entries))
+            return Child(node, entries[-1].name if entries else b"", sums_of(entries))
+        children: list[Child] = items  # type: ignore[assignment]
+        node = self._ingest.add_object(Kind.TREE, encode_inner(level, children))
+        return Child(node, children[-1].last, sum((c.sums for c in children), NOTHING))
+
+
+class TreeBuilder:
+    """Builds one directory from entries in strictly ascending order of their names."""
+
+    def __init__(self, ingest: Ingest) -> None:
+        self._shape = _TreeShape(ingest)
+        self._builder: Builder[Entry | Child] = Builder(self._shape)
+        self._last = b""
+
+    def add(self, entry: Entry) -> None:
+        """Append an entry."""
+        if entry.name <= self._last:
+            raise ValueError(f"{entry.name!r} comes after {self._last!r}")
+        self._last = entry.name
+        self._builder.add(entry)
+
+    def add_all(self, entries: Iterable[Entry]) -> None:
+        """Append entries."""
+        for entry in entries:
+            self.add(entry)
+
+    def takes_node(self, level: int) -> bool:
+        """Say whether a node of *level* of another tree can be appended as it is."""
+        return self._builder.is_aligned(level + 1)
+
+    def add_node(self, level: int, child: Child) -> None:
+        """Append a whole node of *level* of another tree (see `takes_node`)."""
+        self._last = child.last
+        self._builder.add(child, level + 1)
+
+    def finish(self) -> tuple[ObjectId, Totals]:
+        """Write what is open; return the directory's root node and its totals."""
+        level, items = self._builder.finish()
+        if level and len(items) == 1:
+            root = items[0]
+            assert isinstance(root, Child)
+        else:
+            root = self._shape.write(level, items)
+        return root.node, root.sums.totals()
+
+
+def edit_tree(
+    reader: Reader, ingest: Ingest, tree: ObjectId, edits: Mapping[bytes, Entry | None]
+) -> tuple[ObjectId, Totals]:
+    """Return directory *tree* with *edits* applied: new entries by name, None to remove one.
+
+    Reads and writes the nodes that change, and no others. Gives the tree that `TreeBuilder`
+    would build from all entries.
+    """
+    builder = TreeBuilder(ingest)
+    _merge(reader, builder, tree, sorted(edits.items()))
+    return builder.finish()
+
+
+def _merge(
+    reader: Reader, builder: TreeBuilder, node_id: ObjectId, edits: list[tuple[bytes, Entry | None]]
+) -> None:
+    node = decode_node(reader.get(node_id))
+    if isinstance(node, Leaf):
+        merged: dict[bytes, Entry | None] = {entry.name: entry for entry in node.entries()}
+        merged.update(edits)
+        builder.add_all(entry for _, entry in sorted(merged.items()) if entry is not None)
+        return
+    at = 0
+    for index, child in enumerate(node.children):
+        end = at
+        is_last = index == len(node.children) - 1
+        while end < len(edits) and (is_last or edits[end][0] <= child.last):
+            end += 1
+        if at == end and builder.takes_node(node.level - 1):
+            builder.add_node(node.level - 1, child)
+        else:
+            _merge(reader, builder, child.node, edits[at:end])
+        at = end
+
+
+class Nodes:
+    """Decoded tree nodes, the most recent ones kept. For one thread."""
+
+    def __init__(self, reader: Reader, *, limit: int = NODES_CACHED) -> None:
+        self._reader = reader
+        self._limit = limit
+        self._kept: OrderedDict[ObjectId, Node] = OrderedDict()
+
+    def get(self, oid: ObjectId) -> Node:
+        """Return a node. Raises NotFound, CorruptObject."""
+        node = self._kept.get(oid)
+        if node is not None:
+            self._kept.move_to_end(oid)
+            return node
+        node = decode_node(self._reader.get(oid))
+        self._kept[oid] = node
+        if len(self._kept) > self._limit:
+            self._kept.popitem(last=False)
+        return node
+
+    def child(self, parent: Inner, index: int) -> Node:
+        """Return a child of *parent*."""
+        node = self.get(parent.children[index].node)
+        if node.level != parent.level - 1:
+            raise CorruptObject("a tree node stands at a wrong level")
+        return node
+
+
+class Place(NamedTuple):
+    """An entry and where it stands in its directory."""
+
+    leaf: Leaf
+    leaf_index: int
+    position: int  # among all entries of the directory
+    dirs_before: int  # directories, at any depth, in the entries before it
+
+    @property
+    def entry(self) -> Entry:
+        """Return the entry."""
+        return self.leaf.entry(self.leaf_index)
+
+
+def find(nodes: Nodes, tree: ObjectId, name: bytes) -> Place | None:
+    """Return the entry *name* of a directory and its place, or None. Reads O(log n) nodes."""
+    node = nodes.get(tree)
+    before = NOTHING
+    while isinstance(node, Inner):
+        index = node.find(name)
+        if index == len(node):
+            return None
+        before += _sum(node.children[:index])
+        node = nodes.child(node, index)
+    index = node.find(name)
+    if index == len(node) or node.names[index] != name:
+        return None
+    return Place(node, index, before.entries + index, before.dirs + node.dirs_before(index))
+
+
+def walk(nodes: Nodes, tree: ObjectId, start: int = 0) -> Iterator[Place]:
+    """Yield the entries of a directory from the index *start* on. Skips to it in O(log n)."""
+    yield from _walk(nodes, nodes.get(tree), start, 0, 0)
+
+
+def _walk(nodes: Nodes, node: Node, start: int, index: int, dirs: int) -> Iterator[Place]:
+    """Yield from *node*, whose first entry has *index* and comes behind *dirs* directories."""
+    if isinstance(node, Leaf):
+        at = max(start - index, 0)
+        dirs += node.dirs_before(at)
+        for i in range(at, len(node)):
+            yield Place(node, i, index + i, dirs)
+            if stat.S_ISDIR(node.mode(i)):
+                dirs += directory_totals(node.entry(i)).dirs
+        return
+    for i, child in enumerate(node.children):
+        if index + child.sums.entries > start:
+            yield from _walk(nodes, nodes.child(node, i), start, index, dirs)
+        index += child.sums.entries
+        dirs += child.sums.dirs
+
+
+def find_directory(nodes: Nodes, tree: ObjectId, rank: int) -> tuple[Entry, int]:
+    """Return the child directory that is, or holds, the directory at preorder *rank*.
+
+    Ranks count from 0 for the first directory below *tree*. Also returns the child's own rank.
+    Raises NotFound for a rank past the end.
+    """
+    node = nodes.get(tree)
+    before = 0
+    while isinstance(node, Inner):
+        for index, child in enumerate(node.children):
+            if rank < before + child.sums.dirs:
+                node = nodes.child(node, index)
+                break
+            before += child.sums.dirs
+        else:
+            raise NotFound(f"there is no directory {rank} below this one")
+    for entry in node.entries():
+        if entry.is_dir:
+            dirs = directory_totals(entry).dirs
+            if rank < before + dirs:
+                return entry, before
+            before += dirs
+    raise NotFound(f"there is no directory {rank} below this one")
+
+
+def _sum(children: Sequence[Child]) -> Sums:
+    entries = dirs = 0
+    for child in children:
+        entries += child.sums.entries
+        dirs += child.sums.dirs
+    return Sums(entries, 0, dirs, 0, 0)
+
+
+def edit_paths(
+    reader: Reader, ingest: Ingest, root: Entry, edits: Mapping[Path, Entry | None]
+) -> Entry:
+    """Return the root entry with *edits* applied: entries by path, None to remove one.
+
+    Directories on the way are made where they are missing (with the attributes of what is put
+    below, mode 0755). Raises NotADirectory when a path goes through something else, NotFound when
+    what is to be removed is not there. All of *root* must be flushed.
+    """
+    if () in edits:
+        entry = edits[()]
+        if entry is None or not entry.is_dir or len(edits) > 1:
+            raise NotADirectory("the root of a version is a directory, and is set alone")
+        return entry._replace(name=b"")
+    nodes = Nodes(reader)
+    below: dict[bytes, dict[Path, Entry | None]] = {}
+    here: dict[bytes, Entry | None] = {}
+    for path, entry in edits.items():
+        if len(path) == 1:
+            here[path[0]] = None if entry is None else entry._replace(name=path[0])
+        else:
+            below.setdefault(path[0], {})[path[1:]] = entry
+    for name in (name for name, entry in here.items() if entry is None):
+        if find(nodes, root.content, name) is None:
+            raise NotFound(f"there is no {name!r} to remove")
+    for name, inner in below.items():
+        if name in here:
+            raise NotADirectory(f"{name!r} can't be replaced and changed at once")
+        place = find(nodes, root.content, name)
+        child = place.entry if place else _new_directory(ingest, name, inner)
+        if not child.is_dir:
+            raise NotADirectory(f"{name!r} is not a directory")
+        here[name] = edit_paths(reader, ingest, child, inner)
+    tree, totals = edit_tree(reader, ingest, root.content, here)
+    return with_tree(root, tree, totals)
+
+
+def _new_directory(ingest: Ingest, name: bytes, edits: Mapping[Path, Entry | None]) -> Entry:
+    like = next((entry for entry in edits.values() if entry is not None), None)
+    if like is None:
+        raise NotFound(f"there is no {name!r} to remove anything from")
+    tree, totals = TreeBuilder(ingest).finish()
+    ingest.flush()  # what is put below reads it
+    return directory_entry(
+        name, tree, totals, uid=like.uid, gid=like.gid, mtime_ns=like.mtime_ns
+    )
+
+
+def with_tree(entry: Entry, tree: ObjectId, totals: Totals) -> Entry:
+    """Return the directory *entry* with other contents."""
+    extra = replace(Extra.decode(entry.extra), totals=totals).encode()
+    return entry._replace(content=tree, extra=extra)

@@ -1,0 +1,206 @@
+"""One LMDB environment: transactions, a map that grows by itself, LMDB's errors as ours.
+
+Locks: LMDB forbids resizing the map while this process has a transaction open, so each
+transaction holds the gate shared and a resize holds it alone. Nothing that points into the map
+may leave a transaction's block.
+"""
+
+from __future__ import annotations
+
+import errno
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final, TypeVar
+
+import lmdb
+
+from vfs.errors import StoreError, StoreFull
+
+T = TypeVar("T")
+
+MAP_START_BYTES: Final = 64 << 30
+"""Address space to begin with. It costs neither memory nor disk, and growing is rare this way."""
+
+MAX_READERS: Final = 1024
+TABLES: Final = (
+    "meta",  # format, uuid, secret
+    "objects",  # object id -> location
+    "packs",  # pack number -> stored objects, one behind the other
+    "leaves",  # leaf number -> id of the tree leaf
+    "numbers",  # inode number -> leaf number, index
+    "collisions",  # identity -> the inode number it got instead of its own
+    "data_sets",  # name -> when it was made
+    "refs",  # data set, name -> where it points
+    "ref_log",  # data set, name, slot -> one update of a reference
+    "slots",  # slot -> a root that the hub shows
+    "commits",  # commit id -> slot
+)
+
+_DAMAGED: Final = (
+    lmdb.InvalidError,
+    lmdb.CorruptedError,
+    lmdb.VersionMismatchError,
+    lmdb.PageNotFoundError,
+    lmdb.PanicError,
+    lmdb.IncompatibleError,
+)
+
+
+class _Gate:
+    """Many transactions, or one resize."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._idle = threading.Condition(self._lock)
+        self._open = 0
+
+    def enter(self) -> None:
+        with self._lock:
+            self._open += 1
+
+    def leave(self) -> None:
+        with self._lock:
+            self._open -= 1
+            if not self._open:
+                self._idle.notify_all()
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        with self._lock:
+            while self._open:
+                self._idle.wait()
+            yield
+
+
+class Environment:
+    """An open environment with the tables of a store. Thread-safe; not to be held over a fork."""
+
+    def __init__(self, path: Path, *, create: bool, map_bytes: int | None = None) -> None:
+        self._gate = _Gate()
+        data_bytes = 0 if create else (path / "data.mdb").stat().st_size
+        size = map_bytes or MAP_START_BYTES
+        while size < data_bytes:
+            size *= 2
+        with translated(path):
+            self._env = lmdb.open(
+                str(path),
+                map_size=size,
+                max_dbs=len(TABLES),
+                max_readers=MAX_READERS,
+                mode=0o600,
+                create=create,
+                # Reads are whole packs or small random pages: the kernel's read-ahead around
+                # each fault helps the first and is bounded for the second.
+                readahead=True,
+                max_spare_txns=4,
+            )
+            try:
+                self._env.reader_check()  # frees what killed readers still hold
+                self.tables = {
+                    name: self._env.open_db(name.encode(), create=create) for name in TABLES
+                }
+            except lmdb.Error:
+                self._env.close()
+                raise
+        self.path = path
+
+    def close(self) -> None:
+        """Close; no transaction may be open."""
+        self._env.close()
+
+    @contextmanager
+    def read(self) -> Iterator[lmdb.Transaction[memoryview]]:
+        """Open a read transaction. What it returns points into the map: copy before leaving."""
+        with translated(self.path), self._begin(write=False) as txn:
+            yield txn
+
+    def write(self, change: Callable[[lmdb.Transaction[memoryview]], T]) -> T:
+        """Run *change* in a write transaction, durable on return; all of it or nothing.
+
+        *change* runs again, from the start, when the map had to grow under it.
+        Raises StoreFull when the disk is full.
+        """
+        while True:
+            try:
+                with translated(self.path), self._begin(write=True) as txn:
+                    return change(txn)
+            except _MapFull:
+                self._grow()
+
+    @contextmanager
+    def _begin(self, *, write: bool) -> Iterator[lmdb.Transaction[memoryview]]:
+        while True:
+            self._gate.enter()
+            try:
+                txn = self._env.begin(write=write, buffers=True)
+            except lmdb.MapResizedError:  # by another process
+                self._gate.leave()
+                self._resize(0)
+                continue
+            except BaseException:
+                self._gate.leave()
+                raise
+            break
+        try:
+            with txn:
+                yield txn
+        finally:
+            self._gate.leave()
+
+    def _grow(self) -> None:
+        self._resize(self._env.info()["map_size"] * 2)
+
+    def _resize(self, size: int) -> None:
+        with self._gate.alone(), translated(self.path):
+            if size == 0 or size > self._env.info()["map_size"]:
+                self._env.set_mapsize(size)
+
+    def check_readers(self) -> int:
+        """Free the slots of readers that were killed; return how many there were."""
+        return self._env.reader_check()
+
+    def page_bytes(self) -> int:
+        """Return the size of the pages in use, in bytes: what the data file has to hold."""
+        info = self._env.info()
+        return (info["last_pgno"] + 1) * self._env.stat()["psize"]
+
+
+class _MapFull(Exception):
+    """The map is full: grow it and try again."""
+
+
+@contextmanager
+def translated(path: Path) -> Iterator[None]:
+    """Turn LMDB's errors into ours."""
+    try:
+        yield
+    except lmdb.MapFullError:
+        raise _MapFull from None
+    except _DAMAGED as error:
+        raise StoreError(
+            f"the store {path} is damaged, or is no vfs store: {error}",
+            hint="restore it from a backup; nothing was changed",
+        ) from error
+    except lmdb.NotFoundError as error:
+        raise StoreError(
+            f"{path} holds LMDB data, but no vfs store", hint="give another --store"
+        ) from error
+    except lmdb.ReadersFullError as error:
+        raise StoreError(f"more than {MAX_READERS} readers use the store {path}") from error
+    except lmdb.Error as error:
+        if _os_errno(error) in (errno.ENOSPC, errno.EDQUOT):
+            raise StoreFull(
+                f"the disk that holds the store {path} is full",
+                hint="make room there; what was confirmed is kept",
+            ) from error
+        raise StoreError(f"the store {path} can't be used: {error}") from error
+
+
+def _os_errno(error: lmdb.Error) -> int:
+    code = getattr(error, "code", 0)
+    if isinstance(code, int) and code > 0:
+        return code
+    text = str(error)
+    return errno.ENOSPC if "No space left" in text else 0

@@ -1,0 +1,238 @@
+"""Adding objects: hashed, deduplicated, compressed, packed, and written in bounded transactions.
+
+Life of an object: `add` claims its id (so that two threads never store one chunk twice), looks
+it up in the index, compresses it and puts it into an open pack. A full pack is queued. One writer
+thread takes packs from the queue and writes them, with their index rows, in transactions of
+bounded size. `flush` returns when all that was added is on disk. Nothing refers to any of it yet:
+a process that dies here leaves objects that the next attempt finds and `gc` can remove.
+
+Memory: one open pack of each sort, QUEUE_PACKS waiting, one transaction's worth being written.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Final, NamedTuple, Self
+
+from vfs.ids import ObjectId, object_id
+from vfs.store.compression import compress
+from vfs.store.layout import (
+    OBJECT_MAX_BYTES,
+    Kind,
+    Location,
+    number_key,
+    pack_location,
+)
+from vfs.store.numbers import Numbering, next_number
+
+if TYPE_CHECKING:
+    import lmdb
+
+    from vfs.store.environment import Environment
+
+PACK_BYTES: Final = 1 << 20
+"""LMDB wastes half a page for each large value: at this size, 0.2 %."""
+
+QUEUE_PACKS: Final = 16
+BATCH_BYTES: Final = 24 << 20
+BATCH_ROWS: Final = 12_000
+"""Rows of a transaction: each may dirty a page of its own, which LMDB keeps in memory."""
+
+_LEAF_LEVEL_AT: Final = 1
+
+
+class _Stored(NamedTuple):
+    """An object in a pack that is not written yet."""
+
+    oid: ObjectId
+    kind: Kind
+    compressed: bool
+    offset: int
+    stored: int
+    size: int
+    leaf: bytes | None  # a tree leaf's bytes: its inode numbers are registered with it
+
+
+class _Pack:
+    """A pack being filled."""
+
+    def __init__(self) -> None:
+        self.parts: list[bytes] = []
+        self.objects: list[_Stored] = []
+        self.size = 0
+        self.rows = 0
+
+    def add(
+        self, oid: ObjectId, kind: Kind, data: bytes | memoryview, packed: bytes | None
+    ) -> None:
+        body = bytes(data) if packed is None else packed
+        leaf = bytes(data) if kind is Kind.TREE and not data[_LEAF_LEVEL_AT] else None
+        self.objects.append(
+            _Stored(oid, kind, packed is not None, self.size, len(body), len(data), leaf)
+        )
+        self.parts.append(body)
+        self.size += len(body)
+        self.rows += 1 if leaf is None else 1 + int.from_bytes(leaf[2:4], "little")
+
+
+class Ingest:
+    """Adds objects to a store. Thread-safe. A context manager: leaving it flushes."""
+
+    def __init__(self, env: Environment, numbering: Numbering) -> None:
+        self._env = env
+        self._numbering = numbering
+        self._lock = threading.Lock()
+        self._claimed: set[ObjectId] = set()
+        self._data = _Pack()
+        self._nodes = _Pack()
+        self._queue: queue.Queue[_Pack | threading.Event | None] = queue.Queue(QUEUE_PACKS)
+        self._failure: BaseException | None = None
+        self.stored_bytes = 0  # compressed bytes that were new
+        self._writer = threading.Thread(target=self._write_packs, name="vfs-ingest", daemon=True)
+        self._writer.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            if error is None:
+                self.flush()
+        finally:
+            self._queue.put(None)
+            self._writer.join()
+
+    def add_chunks(self, chunks: Sequence[bytes | memoryview]) -> list[ObjectId]:
+        """Add chunks of files; return their ids. Meant for pool threads.
+
+        Hashing, compressing and the transaction release the GIL. Blocks while the writer is behind.
+        """
+        ids = [object_id(chunk) for chunk in chunks]
+        for index in self._claim(ids):
+            chunk = chunks[index]
+            self._append(ids[index], Kind.CHUNK, chunk, compress(chunk))
+        return ids
+
+    def add_object(self, kind: Kind, data: bytes) -> ObjectId:
+        """Add one object that is not a chunk; return its id."""
+        oid = object_id(data)
+        if self._claim([oid]):
+            self._append(oid, kind, data, compress(data))
+        return oid
+
+    def flush(self) -> None:
+        """Return when all that was added so far is durable. Raises what the writer ran into."""
+        with self._lock:
+            full = [self._data, self._nodes]
+            self._data, self._nodes = _Pack(), _Pack()
+        for pack in full:
+            if pack.objects:
+                self._queue.put(pack)
+        written = threading.Event()
+        self._queue.put(written)
+        written.wait()
+        self._raise_failure()
+
+    def _claim(self, ids: Sequence[ObjectId]) -> list[int]:
+        """Return the indices of the ids that nobody has stored or is storing."""
+        with self._lock:
+            mine = []
+            for index, oid in enumerate(ids):
+                if oid not in self._claimed:
+                    self._claimed.add(oid)
+                    mine.append(index)
+        if not mine:
+            return mine
+        # The index is read after the claim: a row that the writer commits in between is seen.
+        with self._env.read() as txn:
+            table = self._env.tables["objects"]
+            known = [index for index in mine if txn.get(ids[index], db=table) is not None]
+        if known:
+            with self._lock:
+                self._claimed.difference_update(ids[index] for index in known)
+            gone = set(known)
+            mine = [index for index in mine if index not in gone]
+        return mine
+
+    def _append(
+        self, oid: ObjectId, kind: Kind, data: bytes | memoryview, packed: bytes | None
+    ) -> None:
+        if len(data) > OBJECT_MAX_BYTES:
+            raise ValueError(f"an object of {len(data)} bytes")
+        full = None
+        with self._lock:
+            pack = self._data if kind is Kind.CHUNK else self._nodes
+            pack.add(oid, kind, data, packed)
+            if pack.size >= PACK_BYTES or pack.rows >= BATCH_ROWS:
+                full = pack
+                if kind is Kind.CHUNK:
+                    self._data = _Pack()
+                else:
+                    self._nodes = _Pack()
+        if full is not None:
+            self._queue.put(full)
+            self._raise_failure()
+
+    def _raise_failure(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+
+    def _write_packs(self) -> None:
+        """Write what is queued, until None comes. After a failure, only empty the queue."""
+        batch: list[_Pack] = []
+        while True:
+            item = self._queue.get()
+            if isinstance(item, _Pack):
+                batch.append(item)
+                if not _is_full(batch):
+                    continue
+            if batch and self._failure is None and item is not None:
+                try:
+                    self._write(batch)
+                except BaseException as error:  # noqa: BLE001 - raised again by the callers' threads
+                    self._failure = error
+            batch = []
+            if isinstance(item, threading.Event):
+                item.set()
+            elif item is None:
+                return
+
+    def _write(self, batch: list[_Pack]) -> None:
+        new = self._env.write(lambda txn: self._store(txn, batch))
+        with self._lock:
+            self.stored_bytes += new
+            for pack in batch:
+                self._claimed.difference_update(item.oid for item in pack.objects)
+
+    def _store(self, txn: lmdb.Transaction[memoryview], batch: list[_Pack]) -> int:
+        tables = self._env.tables
+        new = 0
+        for pack in batch:
+            number = next_number(txn, tables["packs"])
+            txn.put(number_key(number), b"".join(pack.parts), db=tables["packs"], append=True)
+            for item in pack.objects:
+                place = Location(
+                    item.kind, item.compressed, number, item.offset, item.stored, item.size
+                )
+                # Another process may have stored the same object meanwhile: the first one stays.
+                row = pack_location(place)
+                if txn.put(item.oid, row, overwrite=False, db=tables["objects"]):
+                    new += item.stored
+                    if item.leaf is not None:
+                        self._numbering.register(txn, item.oid, item.leaf)
+        return new
+
+
+def _is_full(batch: list[_Pack]) -> bool:
+    return (
+        sum(pack.size for pack in batch) >= BATCH_BYTES
+        or sum(pack.rows for pack in batch) >= BATCH_ROWS
+    )

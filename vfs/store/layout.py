@@ -1,0 +1,111 @@
+"""Keys and values of the store's tables <-> Python. Bytes: docs/format.md, "tables"."""
+
+from __future__ import annotations
+
+import enum
+import struct
+from typing import Final, NamedTuple
+
+from vfs.errors import CorruptObject
+from vfs.ids import ObjectId
+
+
+class Kind(enum.IntEnum):
+    """What an object is. For statistics and checks: an id alone finds its object."""
+
+    CHUNK = 0
+    TREE = 1
+    BLOB = 2
+    COMMIT = 3
+
+
+class Location(NamedTuple):
+    """Where an object's bytes are."""
+
+    kind: int
+    compressed: bool
+    pack: int
+    offset: int  # bytes into the pack
+    stored: int  # bytes there
+    size: int  # bytes of the object
+
+
+_COMPRESSED: Final = 0x80
+_LOCATION: Final = struct.Struct("<BQIII")
+_NUMBER: Final = struct.Struct("<IQH")
+_KEY: Final = struct.Struct(">Q")
+_SLOT: Final = struct.Struct("<32sB")
+
+OBJECT_MAX_BYTES: Final = 1 << 20
+SLOT_MAX: Final = 1 << 28
+
+
+def number_key(number: int) -> bytes:
+    """Return the key of a numbered row; rows sort by number."""
+    return _KEY.pack(number)
+
+
+def key_number(key: memoryview | bytes) -> int:
+    """Return the number that *key* stands for."""
+    number: int = _KEY.unpack(key)[0]
+    return number
+
+
+def pack_location(place: Location) -> bytes:
+    """Return the value of an `objects` row."""
+    head = place.kind | (_COMPRESSED if place.compressed else 0)
+    return _LOCATION.pack(head, place.pack, place.offset, place.stored, place.size)
+
+
+def unpack_location(value: memoryview) -> Location:
+    """Return what an `objects` row says. Raises CorruptObject."""
+    if len(value) != _LOCATION.size:
+        raise CorruptObject("the index of objects is damaged")
+    head, pack, offset, stored, size = _LOCATION.unpack(value)
+    if size > OBJECT_MAX_BYTES or stored > size:
+        raise CorruptObject("the index of objects is damaged")
+    return Location(head & ~_COMPRESSED, bool(head & _COMPRESSED), pack, offset, stored, size)
+
+
+class NumberRow(NamedTuple):
+    """Where an inode number's entry is."""
+
+    check: int  # 32 more bits of the identity: tells a collision from a repetition
+    leaf: int
+    at: int  # index in the leaf
+
+
+def pack_number_row(row: NumberRow) -> bytes:
+    """Return the value of a `numbers` row."""
+    return _NUMBER.pack(*row)
+
+
+def unpack_number_row(value: memoryview) -> NumberRow:
+    """Return what a `numbers` row says. Raises CorruptObject."""
+    if len(value) != _NUMBER.size:
+        raise CorruptObject("the table of inode numbers is damaged")
+    return NumberRow(*_NUMBER.unpack(value))
+
+
+class Slot(NamedTuple):
+    """A root that the hub shows: a name, and the commit that it meant when the slot was made."""
+
+    commit: ObjectId
+    data_set: str
+    name: str  # of the branch or tag; the commit's id in hex for the commit itself
+
+
+def pack_slot(slot: Slot) -> bytes:
+    """Return the value of a `slots` row."""
+    data_set = slot.data_set.encode("ascii")
+    return _SLOT.pack(slot.commit, len(data_set)) + data_set + slot.name.encode("ascii")
+
+
+def unpack_slot(value: memoryview) -> Slot:
+    """Return what a `slots` row says. Raises CorruptObject."""
+    try:
+        commit, length = _SLOT.unpack_from(value)
+        label = bytes(value[_SLOT.size :]).decode("ascii")
+    except (struct.error, UnicodeDecodeError):
+        raise CorruptObject("the table of roots is damaged") from None
+    return Slot(ObjectId(commit), label[:length], label[length:])

@@ -1,0 +1,129 @@
+"""Inode numbers: from an entry to its number, and back to the entry.
+
+A number is 62 bits of a keyed BLAKE3 of the entry without its name, so the same content has the
+same number in every version, after every remount and in every process, and nobody who can add
+files, but can't read the store's secret, can aim at one. Chance can still give two identities
+one number (for 10^6 files with a probability of 10^-7): the second then gets another, and the
+`collisions` table says so. Rows are written in the transaction that stores the leaf.
+"""
+
+from __future__ import annotations
+
+import stat
+from typing import TYPE_CHECKING, Final
+
+from blake3 import blake3
+
+from vfs.errors import CorruptObject
+from vfs.ids import Number, ObjectId
+from vfs.model.node import Leaf, decode_node
+from vfs.store.layout import (
+    NumberRow,
+    key_number,
+    number_key,
+    pack_number_row,
+    unpack_number_row,
+)
+
+if TYPE_CHECKING:
+    import lmdb
+
+    from vfs.store.environment import Environment
+
+RESERVED: Final = 1024
+"""Numbers below this are never an entry's: 1 is the root of a mount."""
+
+_BITS: Final = 62
+_DIGEST_BYTES: Final = 16
+
+
+class Numbering:
+    """The numbering of one store. Thread-safe."""
+
+    def __init__(self, env: Environment, secret: bytes) -> None:
+        self._env = env
+        self._secret = secret
+        self._collided: dict[bytes, Number] = {}
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Learn of the collisions there are; needed only before entries stored since are shown."""
+        with self._env.read() as txn:
+            table = self._env.tables["collisions"]
+            if txn.stat(table)["entries"] != len(self._collided):
+                self._collided = {
+                    bytes(key): Number(key_number(value)) for key, value in txn.cursor(table)
+                }
+
+    def number(self, identity: bytes) -> Number:
+        """Return the inode number of an entry (see `vfs.model.node.identity`)."""
+        digest = blake3(identity, key=self._secret).digest(_DIGEST_BYTES)
+        if self._collided and digest in self._collided:
+            return self._collided[digest]
+        return _own_number(digest)
+
+    def locate(self, number: Number) -> tuple[ObjectId, int] | None:
+        """Return the leaf and the index in it of an entry with *number*; None for a wrong one."""
+        with self._env.read() as txn:
+            value = txn.get(number_key(number), db=self._env.tables["numbers"])
+            if value is None:
+                return None
+            row = unpack_number_row(value)
+            leaf = txn.get(number_key(row.leaf), db=self._env.tables["leaves"])
+            if leaf is None or len(leaf) != 32:
+                raise CorruptObject("the table of tree leaves is damaged")
+            return ObjectId(bytes(leaf)), row.at
+
+    def count(self) -> int:
+        """Return how many numbers are given out."""
+        with self._env.read() as txn:
+            entries: int = txn.stat(self._env.tables["numbers"])["entries"]
+            return entries
+
+    def register(
+        self, txn: lmdb.Transaction[memoryview], leaf_id: ObjectId, data: bytes
+    ) -> None:
+        """Enter the files of a new leaf, as part of *txn*."""
+        leaf = decode_node(data)
+        assert isinstance(leaf, Leaf)
+        tables = self._env.tables
+        leaf_number: int | None = None
+        for index in range(len(leaf)):
+            if stat.S_ISDIR(leaf.mode(index)):
+                continue  # a directory's node is its position (vfs.fs.nodes)
+            digest = blake3(leaf.identity(index), key=self._secret).digest(_DIGEST_BYTES)
+            number = _own_number(digest)
+            check = int.from_bytes(digest[8:12], "little")
+            found = txn.get(number_key(number), db=tables["numbers"])
+            if found is not None and unpack_number_row(found).check == check:
+                continue
+            if found is not None or number < RESERVED:
+                if txn.get(digest, db=tables["collisions"]) is not None:
+                    continue
+                number = self._free_number(txn, digest)
+            if leaf_number is None:
+                leaf_number = next_number(txn, tables["leaves"])
+                txn.put(number_key(leaf_number), leaf_id, db=tables["leaves"], append=True)
+            row = pack_number_row(NumberRow(check, leaf_number, index))
+            txn.put(number_key(number), row, db=tables["numbers"])
+
+    def _free_number(self, txn: lmdb.Transaction[memoryview], digest: bytes) -> Number:
+        salted = digest
+        while True:
+            salted = blake3(salted, key=self._secret).digest(_DIGEST_BYTES)
+            number = _own_number(salted)
+            taken = txn.get(number_key(number), db=self._env.tables["numbers"])
+            if number >= RESERVED and taken is None:
+                break
+        txn.put(digest, number_key(number), db=self._env.tables["collisions"])
+        return number
+
+
+def _own_number(digest: bytes) -> Number:
+    return Number(int.from_bytes(digest[:8], "little") >> (64 - _BITS))
+
+
+def next_number(txn: lmdb.Transaction[memoryview], table: object) -> int:
+    """Return the number after the last key of a numbered table, 1 for an empty one."""
+    with txn.cursor(table) as cursor:  # type: ignore[arg-type]
+        return key_number(cursor.key()) + 1 if cursor.last() else 1

@@ -1,0 +1,67 @@
+"""Reading objects: found by id, decompressed, verified. Every time, whatever the disk says."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Final
+
+from vfs.errors import CorruptObject, NotFound
+from vfs.ids import ObjectId, object_id
+from vfs.store.compression import decompress
+from vfs.store.layout import Location, number_key, unpack_location
+
+if TYPE_CHECKING:
+    import lmdb
+
+    from vfs.store.environment import Environment
+
+CACHE_BYTES: Final = 16 << 20
+_CACHED_MIN_BYTES: Final = 8 << 10
+"""Smaller objects are read in one piece; larger ones by several requests of the kernel's size."""
+
+
+class Reader:
+    """Reads the objects of a store. For one thread; keeps no transaction open between calls."""
+
+    def __init__(self, env: Environment, *, cache_bytes: int = CACHE_BYTES) -> None:
+        self._env = env
+        self._objects = env.tables["objects"]
+        self._packs = env.tables["packs"]
+        self._cache: OrderedDict[ObjectId, bytes] = OrderedDict()
+        self._cache_room = cache_bytes
+
+    def get(self, oid: ObjectId) -> bytes:
+        """Return the object. Raises NotFound, or CorruptObject when its bytes are damaged."""
+        cached = self._cache.get(oid)
+        if cached is not None:
+            self._cache.move_to_end(oid)
+            return cached
+        with self._env.read() as txn:
+            value = txn.get(oid, db=self._objects)
+            if value is None:
+                raise NotFound(f"the object {oid.hex()} is not in the store")
+            data = self._fetch(txn, unpack_location(value))
+        if object_id(data) != oid:
+            raise CorruptObject(f"the object {oid.hex()} is damaged")
+        if len(data) >= _CACHED_MIN_BYTES:
+            self._keep(oid, data)
+        return data
+
+    def has(self, oid: ObjectId) -> bool:
+        """Say whether the object is in the store (its bytes are not looked at)."""
+        with self._env.read() as txn:
+            return txn.get(oid, db=self._objects) is not None
+
+    def _fetch(self, txn: lmdb.Transaction[memoryview], place: Location) -> bytes:
+        pack = txn.get(number_key(place.pack), db=self._packs)
+        if pack is None or place.offset + place.stored > len(pack):
+            raise CorruptObject("the index of objects is damaged: it points to no pack")
+        stored = pack[place.offset : place.offset + place.stored]
+        return decompress(stored, place.size) if place.compressed else bytes(stored)
+
+    def _keep(self, oid: ObjectId, data: bytes) -> None:
+        self._cache[oid] = data
+        self._cache_room -= len(data)
+        while self._cache_room < 0:
+            _, dropped = self._cache.popitem(last=False)
+            self._cache_room += len(dropped)

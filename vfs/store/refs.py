@@ -1,0 +1,284 @@
+"""References, their log, and the slots of the roots that the hub shows.
+
+Each update of a reference, and each commit, takes a slot: a number that is never used again. It
+is what a root's directories are numbered by, so a branch that moves gets new directories while
+the old ones stay what they were for whoever is in them.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal
+
+from vfs.errors import AlreadyExists, Conflict, CorruptObject, NotFound, StoreError
+from vfs.ids import ID_BYTES, NO_CONTENT, ObjectId
+from vfs.model.codec import Cursor
+from vfs.store.layout import SLOT_MAX, Slot, number_key, pack_slot, unpack_slot
+from vfs.store.numbers import next_number
+
+if TYPE_CHECKING:
+    import lmdb
+
+    from vfs.store.environment import Environment
+
+    Txn = lmdb.Transaction[memoryview]
+
+RefKind = Literal["branch", "tag"]
+
+_KINDS: Final[tuple[RefKind, ...]] = ("branch", "tag")
+TEXT_MAX_BYTES: Final = 2**16 - 1  # of who and why; longer ones are cut
+_REF: Final = struct.Struct("<B32sQq")
+_UPDATE: Final = struct.Struct("<B32s32sq")
+_LENGTH: Final = struct.Struct("<H")
+_TIME: Final = struct.Struct("<q")
+
+
+@dataclass(frozen=True, slots=True)
+class Ref:
+    """A branch or a tag."""
+
+    data_set: str
+    name: str
+    kind: RefKind
+    commit: ObjectId
+    slot: int
+    time_ns: int  # of the last update
+
+
+@dataclass(frozen=True, slots=True)
+class RefUpdate:
+    """One line of a reference's log; `old` or `new` is None where it began or ended."""
+
+    slot: int
+    kind: RefKind
+    old: ObjectId | None
+    new: ObjectId | None
+    time_ns: int
+    who: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefChange:
+    """Where a reference is to point, if it now points to `expected` (None: is not there yet)."""
+
+    data_set: str
+    name: str
+    kind: RefKind
+    new: ObjectId
+    expected: ObjectId | None = None
+    force: bool = False  # whatever it points to now
+
+
+class RefTable:
+    """The references of a store. Each change is one transaction, given or its own."""
+
+    def __init__(self, env: Environment) -> None:
+        self._env = env
+        self._t = env.tables
+
+    # data sets
+
+    def add_data_set(self, name: str, time_ns: int) -> None:
+        """Make a data set. Raises AlreadyExists."""
+        value = _TIME.pack(time_ns)
+        if not self._env.write(
+            lambda txn: txn.put(name.encode(), value, overwrite=False, db=self._t["data_sets"])
+        ):
+            raise AlreadyExists(f"there is a data set '{name}' already")
+
+    def data_sets(self) -> list[str]:
+        """Return the names of the data sets, sorted."""
+        with self._env.read() as txn, txn.cursor(self._t["data_sets"]) as cursor:
+            return [_ascii(key) for key in cursor.iternext(keys=True, values=False)]
+
+    def has_data_set(self, name: str) -> bool:
+        """Say whether there is a data set of this name."""
+        with self._env.read() as txn:
+            return txn.get(name.encode(), db=self._t["data_sets"]) is not None
+
+    # references
+
+    def get(self, data_set: str, name: str) -> Ref | None:
+        """Return a branch or tag, or None."""
+        with self._env.read() as txn:
+            value = txn.get(_key(data_set, name), db=self._t["refs"])
+            return None if value is None else _unpack_ref(data_set, name, value)
+
+    def of(self, data_set: str) -> list[Ref]:
+        """Return the branches and tags of a data set, sorted by name."""
+        with self._env.read() as txn:
+            return list(self._scan(txn, _key(data_set, "")))
+
+    def all(self) -> list[Ref]:
+        """Return all branches and tags, sorted by data set and name."""
+        with self._env.read() as txn:
+            return list(self._scan(txn, b""))
+
+    def newest_slot(self) -> int:
+        """Return the last slot that was given out: as long as it is the same, so is every name."""
+        with self._env.read() as txn:
+            return next_number(txn, self._t["slots"]) - 1
+
+    def _scan(self, txn: Txn, prefix: bytes) -> Iterator[Ref]:
+        with txn.cursor(self._t["refs"]) as cursor:
+            found = cursor.set_range(prefix) if prefix else cursor.first()
+            while found:
+                key = bytes(cursor.key())
+                if not key.startswith(prefix):
+                    return
+                data_set, _, name = _ascii(key).partition("\0")
+                yield _unpack_ref(data_set, name, cursor.value())
+                found = cursor.next()
+
+    def move(
+        self, changes: Sequence[RefChange], *, time_ns: int, who: str, why: str
+    ) -> list[Ref]:
+        """Make all *changes* or, when one can't be made, none. Commits get their slots as well.
+
+        Raises Conflict when a reference does not point to what is expected, AlreadyExists when it
+        is of the other kind, NotFound when its data set is not there.
+        """
+
+        def change_all(txn: Txn) -> list[Ref]:
+            return [self._move(txn, change, time_ns, who, why) for change in changes]
+
+        return self._env.write(change_all)
+
+    def _move(self, txn: Txn, change: RefChange, time_ns: int, who: str, why: str) -> Ref:
+        data_set, name, kind = change.data_set, change.name, change.kind
+        if txn.get(data_set.encode(), db=self._t["data_sets"]) is None:
+            raise NotFound(f"there is no data set '{data_set}'")
+        key = _key(data_set, name)
+        value = txn.get(key, db=self._t["refs"])
+        old = None if value is None else _unpack_ref(data_set, name, value)
+        if old is not None and old.kind != kind:
+            raise AlreadyExists(f"'{data_set}@{name}' is a {old.kind} already")
+        if not change.force and (old.commit if old else None) != change.expected:
+            raise Conflict(f"'{data_set}@{name}' moved meanwhile", hint="try again")
+        if txn.get(change.new, db=self._t["commits"]) is None:
+            own_slot = self._take_slot(txn, Slot(change.new, data_set, change.new.hex()))
+            txn.put(change.new, number_key(own_slot), db=self._t["commits"])
+        slot = self._take_slot(txn, Slot(change.new, data_set, name))
+        before = old.commit if old else None
+        self._log(txn, key, RefUpdate(slot, kind, before, change.new, time_ns, who, why))
+        row = _REF.pack(_KINDS.index(kind), change.new, slot, time_ns)
+        txn.put(key, row, db=self._t["refs"])
+        return Ref(data_set, name, kind, change.new, slot, time_ns)
+
+    def delete(
+        self, data_set: str, name: str, kind: RefKind, *, time_ns: int, who: str, why: str
+    ) -> None:
+        """Delete a reference; its log stays. Raises NotFound."""
+
+        def change(txn: Txn) -> None:
+            key = _key(data_set, name)
+            value = txn.get(key, db=self._t["refs"])
+            old = None if value is None else _unpack_ref(data_set, name, value)
+            if old is None or old.kind != kind:
+                raise NotFound(f"there is no {kind} '{name}' in '{data_set}'")
+            slot = self._take_slot(txn, Slot(old.commit, data_set, name))
+            self._log(txn, key, RefUpdate(slot, kind, old.commit, None, time_ns, who, why))
+            txn.delete(key, db=self._t["refs"])
+
+        self._env.write(change)
+
+    def log(self, data_set: str, name: str) -> list[RefUpdate]:
+        """Return the updates of a reference, the last one first."""
+        prefix = _key(data_set, name) + b"\0"
+        updates = []
+        with self._env.read() as txn, txn.cursor(self._t["ref_log"]) as cursor:
+            found = cursor.set_range(prefix)
+            while found and bytes(cursor.key()).startswith(prefix):
+                updates.append(_unpack_update(bytes(cursor.key()), bytes(cursor.value())))
+                found = cursor.next()
+        return updates[::-1]
+
+    def _log(self, txn: Txn, key: bytes, update: RefUpdate) -> None:
+        value = _UPDATE.pack(
+            _KINDS.index(update.kind),
+            update.old or NO_CONTENT,
+            update.new or NO_CONTENT,
+            update.time_ns,
+        )
+        for text in (update.who, update.why):
+            raw = text.encode("utf-8", "surrogateescape")[:TEXT_MAX_BYTES]
+            value += _LENGTH.pack(len(raw)) + raw
+        txn.put(key + b"\0" + number_key(update.slot), value, db=self._t["ref_log"])
+
+    # slots
+
+    def slot(self, number: int) -> Slot | None:
+        """Return what a slot stands for, or None."""
+        with self._env.read() as txn:
+            value = txn.get(number_key(number), db=self._t["slots"])
+            return None if value is None else unpack_slot(value)
+
+    def commit_slot(self, commit: ObjectId) -> int | None:
+        """Return the slot of a commit, or None when there is no such commit."""
+        with self._env.read() as txn:
+            value = txn.get(commit, db=self._t["commits"])
+            return None if value is None else int.from_bytes(value, "big")
+
+    def commits_with_prefix(self, prefix: bytes, *, odd_digit: int | None) -> list[ObjectId]:
+        """Return at most three commits whose ids start so; *odd_digit* is a half byte more."""
+        found: list[ObjectId] = []
+        start = prefix if odd_digit is None else prefix + bytes([odd_digit << 4])
+        with self._env.read() as txn, txn.cursor(self._t["commits"]) as cursor:
+            more = cursor.set_range(start)
+            while more and len(found) < 3:
+                oid = bytes(cursor.key())
+                if not oid.startswith(prefix):
+                    break
+                if odd_digit is not None and oid[len(prefix)] >> 4 != odd_digit:
+                    break
+                found.append(ObjectId(oid))
+                more = cursor.next()
+        return found
+
+    def _take_slot(self, txn: Txn, slot: Slot) -> int:
+        number = next_number(txn, self._t["slots"])
+        if number >= SLOT_MAX:
+            raise StoreError(f"the store has had {SLOT_MAX} updates of references: no more fit")
+        txn.put(number_key(number), pack_slot(slot), db=self._t["slots"], append=True)
+        return number
+
+
+def _key(data_set: str, name: str) -> bytes:
+    return f"{data_set}\0{name}".encode("ascii")
+
+
+def _ascii(raw: bytes | memoryview) -> str:
+    try:
+        return bytes(raw).decode("ascii")
+    except UnicodeDecodeError:
+        raise CorruptObject("the table of references is damaged") from None
+
+
+def _unpack_ref(data_set: str, name: str, value: memoryview) -> Ref:
+    if len(value) != _REF.size or value[0] >= len(_KINDS):
+        raise CorruptObject(f"the reference '{data_set}@{name}' is damaged")
+    kind, commit, slot, time_ns = _REF.unpack(value)
+    return Ref(data_set, name, _KINDS[kind], ObjectId(commit), slot, time_ns)
+
+
+def _unpack_update(key: bytes, value: bytes) -> RefUpdate:
+    cursor = Cursor(value)
+    kind, old, new, time_ns = _UPDATE.unpack(cursor.take(_UPDATE.size))
+    texts = []
+    for _ in range(2):
+        (length,) = cursor.unpack(_LENGTH)
+        texts.append(cursor.take(length).decode("utf-8", "surrogateescape"))
+    if kind >= len(_KINDS):
+        raise CorruptObject("the log of references is damaged")
+    return RefUpdate(
+        slot=int.from_bytes(key[-8:], "big"),
+        kind=_KINDS[kind],
+        old=ObjectId(old) if old != bytes(ID_BYTES) else None,
+        new=ObjectId(new) if new != bytes(ID_BYTES) else None,
+        time_ns=time_ns,
+        who=texts[0],
+        why=texts[1],
+    )

@@ -1,0 +1,79 @@
+"""A map from bytes to bytes on disk, for what might not fit into memory. Gone when it is closed."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+import lmdb
+
+KEY_MAX_BYTES: Final = 511
+_MAP_BYTES: Final = 1 << 40
+_COMMIT_EVERY: Final = 8192  # changes; the pages they dirty are kept in memory until then
+
+
+class Scratch:
+    """A sorted map, for one thread. A context manager: leaving it deletes it."""
+
+    def __init__(self, parent: Path) -> None:
+        parent.mkdir(mode=0o700, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=parent, prefix="scratch-") as path:
+            self._env = lmdb.open(path, map_size=_MAP_BYTES, sync=False, metasync=False, lock=False)
+        # The files have no name from here on: the kernel frees them, however this process ends.
+        self._txn = self._env.begin(write=True)
+        self._changes = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the map, and so delete it."""
+        self._txn.abort()
+        self._env.close()
+
+    def get(self, key: bytes) -> bytes | None:
+        """Return the value of *key*, or None."""
+        return self._txn.get(key)
+
+    def put(self, key: bytes, value: bytes) -> None:
+        """Set the value of *key* (at most KEY_MAX_BYTES)."""
+        self._txn.put(key, value)
+        self._changed()
+
+    def pop(self, key: bytes) -> bytes | None:
+        """Remove *key*; return its value, or None."""
+        value = self._txn.pop(key)
+        self._changed()
+        return value
+
+    def items(self, prefix: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
+        """Yield the items whose keys start with *prefix*, in ascending order of the keys.
+
+        The map must not be changed meanwhile.
+        """
+        with self._txn.cursor() as cursor:
+            found = cursor.set_range(prefix) if prefix else cursor.first()
+            while found and cursor.key().startswith(prefix):
+                yield cursor.item()
+                found = cursor.next()
+
+    def __len__(self) -> int:
+        return self._txn.stat(self._env.open_db(None, txn=self._txn))["entries"]
+
+    def _changed(self) -> None:
+        self._changes += 1
+        if self._changes >= _COMMIT_EVERY:
+            self._txn.commit()
+            self._txn = self._env.begin(write=True)
+            self._changes = 0

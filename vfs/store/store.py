@@ -1,0 +1,179 @@
+"""A store: opening it, its format, and what it is made of."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import struct
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Final, Self
+
+from vfs.errors import AlreadyExists, StoreError
+from vfs.ids import ObjectId
+from vfs.store.environment import Environment
+from vfs.store.ingest import Ingest
+from vfs.store.layout import Kind, unpack_location
+from vfs.store.numbers import Numbering
+from vfs.store.reader import CACHE_BYTES, Reader
+from vfs.store.refs import RefTable
+from vfs.store.scratch import Scratch
+
+if TYPE_CHECKING:
+    import lmdb
+
+FORMAT: Final = 1
+_MAGIC: Final = b"vfs store"
+_FORMAT: Final = struct.Struct("<I")
+_SECRET_BYTES: Final = 32
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectCounts:
+    """What the objects of one kind, or all, take."""
+
+    objects: int
+    bytes: int  # before compression
+    stored: int  # after it
+
+
+class Store:
+    """An open store. Thread-safe but for its readers; must not be held over a fork.
+
+    A process opens a store at most once at a time: LMDB's locks ask for that.
+    """
+
+    def __init__(self, path: Path, env: Environment, identity: uuid.UUID, secret: bytes) -> None:
+        self.path = path
+        self.uuid = str(identity)
+        self.refs = RefTable(env)
+        self.numbering = Numbering(env, secret)
+        self._env = env
+
+    @classmethod
+    def create(cls, path: Path) -> Store:
+        """Make an empty store in *path*, which must be missing or an empty directory."""
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise AlreadyExists(
+                f"{path} exists and is not an empty directory", hint="choose another place"
+            )
+        try:
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(f"{path} can't be made: {error.strerror}") from error
+        env = Environment(path, create=True)
+        identity, secret = uuid.uuid4(), os.urandom(_SECRET_BYTES)
+
+        def change(txn: lmdb.Transaction[memoryview]) -> None:
+            meta = env.tables["meta"]
+            txn.put(b"format", _MAGIC + _FORMAT.pack(FORMAT), db=meta)
+            txn.put(b"uuid", identity.bytes, db=meta)
+            txn.put(b"secret", secret, db=meta)
+
+        env.write(change)
+        return cls(path, env, identity, secret)
+
+    @classmethod
+    def open(cls, path: Path, *, map_bytes: int | None = None) -> Store:
+        """Open the store in *path*; *map_bytes* is the size that its map has at first.
+
+        Raises StoreError when there is none, or one that this version can't read.
+        """
+        if not (path / "data.mdb").is_file():
+            raise StoreError(
+                f"there is no store at {path}",
+                hint=f"make one with: vfs --store {path} init",
+            )
+        try:
+            env = Environment(path, create=False, map_bytes=map_bytes)
+        except OSError as error:
+            raise StoreError(f"the store {path} can't be read: {error.strerror}") from error
+        try:
+            return cls(path, env, *_check_format(env, path))
+        except BaseException:
+            env.close()
+            raise
+
+    def close(self) -> None:
+        """Close the store."""
+        self._env.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def reader(self, *, cache_bytes: int = CACHE_BYTES) -> Reader:
+        """Return a reader, for one thread."""
+        return Reader(self._env, cache_bytes=cache_bytes)
+
+    def ingest(self) -> Ingest:
+        """Return a context in which objects are added."""
+        return Ingest(self._env, self.numbering)
+
+    def scratch(self) -> Scratch:
+        """Return a context with a sorted map on the store's disk."""
+        return Scratch(self.path / "tmp")
+
+    def check_readers(self) -> int:
+        """Free what killed readers hold; return how many there were."""
+        return self._env.check_readers()
+
+    def data_bytes(self) -> int:
+        """Return what the store takes on disk, in bytes."""
+        return (self.path / "data.mdb").stat().st_blocks * 512
+
+    def page_bytes(self) -> int:
+        """Return how much of the data file is in use, freed pages included."""
+        return self._env.page_bytes()
+
+    def count_objects(self) -> dict[Kind, ObjectCounts]:
+        """Return what the objects of each kind take. Reads the whole index."""
+        counts = {kind: [0, 0, 0] for kind in Kind}
+        with self._env.read() as txn, txn.cursor(self._env.tables["objects"]) as cursor:
+            for value in cursor.iternext(keys=False, values=True):
+                place = unpack_location(value)
+                count = counts[Kind(place.kind)]
+                count[0] += 1
+                count[1] += place.size
+                count[2] += place.stored
+        return {kind: ObjectCounts(*count) for kind, count in counts.items()}
+
+    def object_size(self, oid: ObjectId) -> int | None:
+        """Return the size of an object before compression, or None when it is not there."""
+        with self._env.read() as txn:
+            value = txn.get(oid, db=self._env.tables["objects"])
+            return None if value is None else unpack_location(value).size
+
+    def free_bytes(self) -> tuple[int, int, int]:
+        """Return the size of the disk that holds the store, what is free, and what users get."""
+        disk = os.statvfs(self.path)
+        total, _, _ = shutil.disk_usage(self.path)
+        return total, disk.f_bfree * disk.f_frsize, disk.f_bavail * disk.f_frsize
+
+
+def _check_format(env: Environment, path: Path) -> tuple[uuid.UUID, bytes]:
+    with env.read() as txn:
+        meta = env.tables["meta"]
+        form, identity, secret = (
+            bytes(txn.get(key, db=meta) or b"") for key in (b"format", b"uuid", b"secret")
+        )
+    if not form.startswith(_MAGIC) or len(form) != len(_MAGIC) + _FORMAT.size:
+        raise StoreError(f"{path} holds LMDB data, but no vfs store", hint="give another --store")
+    (version,) = _FORMAT.unpack(form[len(_MAGIC) :])
+    if version != FORMAT:
+        raise StoreError(
+            f"the store {path} is of format {version}; this vfs reads format {FORMAT}",
+            hint="install a vfs that reads it" if version > FORMAT else "",
+        )
+    if len(identity) != 16 or len(secret) != _SECRET_BYTES:
+        raise StoreError(f"the store {path} is damaged: its identity is gone")
+    return uuid.UUID(bytes=identity), secret
