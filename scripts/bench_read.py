@@ -36,7 +36,7 @@ SECONDS = {
 BYTES = {
     "store_bytes": "store on disk",
     "import_rss_bytes": "peak RssAnon, import",
-    "mount_rss_bytes": "RssAnon, largest of mount",
+    "mount_rss_bytes": "largest RssAnon, mount",
 }
 # What is aimed at: vfs's figure divided by the peer's is at most this.
 AIMS = (
@@ -56,6 +56,7 @@ AIMS = (
 )
 
 
+WIDTH = 110  # columns, where the table goes into a file
 READ_ALL = ["find", ".", "-type", "f", "-exec", "cat", "{}", "+"]
 
 
@@ -174,7 +175,7 @@ def table(results: Results, peers: list[Peer]) -> Table:
     shown.add_column("")
     shown.add_column(Vfs.name, justify="right", style="bold")
     for name in others:
-        shown.add_column(name, justify="right")
+        shown.add_column(name, justify="right", no_wrap=True)
     for metric, label in (SECONDS | BYTES).items():
         cells = [label, figure(metric, results.median(Vfs.name, metric))]
         for name in others:
@@ -237,7 +238,7 @@ def main() -> None:
         document = {"machine": measure.machine(), "data": shape, "samples": results.samples}
         print(json.dumps(document, indent=2))
     else:
-        output = Console()
+        output = Console() if sys.stdout.isatty() else Console(width=WIDTH)
         output.print(table(results, peers), aims(results))
 
 

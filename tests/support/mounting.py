@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +27,6 @@ class MemoryMount:
 
     mountpoint: Path
     store: Path
-    daemon: subprocess.Popen[str] | None = None
-    options: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def make(cls, directory: Path) -> MemoryMount:
@@ -53,9 +51,10 @@ class MemoryMount:
             self.command(foreground=True, **wanted), cwd=ROOT, stderr=subprocess.PIPE, text=True
         )
         assert daemon.stderr is not None
-        line = daemon.stderr.readline()
-        assert " serving " in line, line + daemon.stderr.read()
-        return daemon
+        for line in daemon.stderr:
+            if line.rstrip().endswith("answers"):
+                return daemon
+        raise AssertionError("it ended")
 
     @property
     def record(self) -> registry.Record | None:
@@ -110,9 +109,9 @@ def end_daemon(made: MemoryMount) -> None:
         assert made.record is None
 
 
-def run(command: list[str], **wanted: Any) -> subprocess.CompletedProcess[str]:
+def run(command: list[str], *, check: bool = True) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        command, cwd=ROOT, capture_output=True, text=True, **{"check": True, "timeout": 60} | wanted
+        command, cwd=ROOT, capture_output=True, text=True, check=check, timeout=60
     )
 
 
@@ -137,11 +136,10 @@ def wait_for_end(pid: int, seconds: float = 20) -> None:
 
 def children(pid: int) -> list[int]:
     try:
-        return [
-            int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        ]
+        listed = Path(f"/proc/{pid}/task/{pid}/children").read_text()
     except FileNotFoundError:
         return []
+    return [int(child) for child in listed.split()]
 
 
 def process_name(pid: int) -> str:

@@ -25,7 +25,7 @@ def main(argument: str) -> int:
         foreground=wanted.get("foreground", False),
     )
     if wanted.get("resend") is False:
-        import vfs.fuse.session as session
+        from vfs.fuse import session
 
         session.RESEND_MESSAGE = session.struct.pack("IiQ", 16, 99, 0)  # as before Linux 6.9
 
@@ -41,7 +41,7 @@ def main(argument: str) -> int:
 
     try:
         check(spec)
-        serve(spec, open_view, housekeeping=housekeeping)  # type: ignore[arg-type]
+        serve(spec, open_view, housekeeping=housekeeping)
     except VfsError as exc:
         print(f"{exc}\n{exc.hint}", file=sys.stderr)
         return 1

@@ -242,15 +242,13 @@ def cat(settings: Settings, /, targets: tuple[Target, ...]) -> None:
     Writes the bytes of files to standard output, one file after the other. Every byte was verified
     before it is written. Symbolic links are not followed.
     """
-    out = sys.stdout.buffer
     with settings.repository() as repo:
         for target in targets:
             _, commit = find_commit(repo, target)
             entry = repo.entry_at(commit.root, target.path)
             _check_is_content(target, entry)
             for data in repo.read_file(entry):
-                out.write(data)
-    out.flush()
+                output.write_all(data)
 
 
 def _check_is_content(target: Target, entry: Entry) -> None:

@@ -41,8 +41,9 @@ complete -o nosort -F %(complete_func)s %(prog_name)s
 class WholeWordBash(BashComplete):
     """click's completion for bash, for words that hold '@' and ':'.
 
-    bash ends a word at those (COMP_WORDBREAKS), and replaces only what stands behind the last of
-    them. So this takes the whole line apart itself, and leaves out of each answer what bash keeps.
+    bash ends a word at those (COMP_WORDBREAKS), and replaces only what stands behind the last ':'
+    or from the last '@' on. So this takes the whole line apart itself, and leaves out of each
+    answer what bash keeps.
     """
 
     source_template = BASH_SCRIPT
@@ -55,8 +56,10 @@ class WholeWordBash(BashComplete):
         incomplete = "" if not words or line[-1:].isspace() else words.pop()
         in_quotes = re.search(r"""(^|\s)["'][^\s]*$""", line) is not None
         if not in_quotes:
-            breaks = set(os.environ.get("COMP_WORDBREAKS", "")) & set("@:=")
-            self.kept = 1 + max((incomplete.rfind(char) for char in breaks), default=-1)
+            breaks = os.environ.get("COMP_WORDBREAKS", "")
+            # '@' is one of readline's rl_special_prefixes: it belongs to what is replaced.
+            starts = [incomplete.rfind(char) + (char != "@") for char in "@:=" if char in breaks]
+            self.kept = max(0, *starts, 0)
         return words[1:], incomplete
 
     def format_completion(self, item: CompletionItem[Any]) -> str:

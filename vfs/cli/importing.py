@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from vfs.cli import output
-from vfs.cli.command import Command, Settings, json_option, note, pass_settings, warn
+from vfs.cli.command import Command, Settings, json_option, pass_settings, warn
 from vfs.cli.progress import progress
 from vfs.cli.targets import TargetType
 from vfs.model.names import DEFAULT_BRANCH
@@ -108,22 +108,14 @@ def import_(
     if stdin and sys.stdin.isatty():
         raise click.UsageError("SRC - reads a tar archive from standard input, which is a terminal")
     with settings.repository() as repo:
-        _prepare(repo, target, create=create, tag=options["tag"])
+        if create and target.data_set not in repo.data_sets():
+            repo.create_data_set(target.data_set)
         result = _run(repo, source, stdin, target, options)
         _write_problems(result)
         if as_json:
             output.write_json(_record(target, result))
         else:
             _write(target, result, tag=options["tag"])
-
-
-def _prepare(repo: Repository, target: Target, *, create: bool, tag: str | None) -> None:
-    """Raise now what would else be raised after hours of reading."""
-    if create and target.data_set not in repo.data_sets():
-        repo.create_data_set(target.data_set)
-    head = repo.branch_to_commit_to(target.data_set, target.revision or DEFAULT_BRANCH)
-    if tag is not None:
-        repo.check_tag(target.data_set, tag, head.commit if head else None)
 
 
 def _run(
@@ -138,8 +130,7 @@ def _run(
         with progress() as shown:
             return import_source(repo, origin, target, import_options, shown)
     except KeyboardInterrupt:
-        note("the same import, started again, uses what is stored already")
-        raise
+        raise click.Abort("the same import, started again, uses what is stored already") from None
 
 
 def _write_problems(result: ImportResult) -> None:

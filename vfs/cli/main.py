@@ -210,7 +210,7 @@ def report(error: Exception) -> int:
             fail(error.format_message())
             return error.exit_code
         case click.Abort():
-            fail("interrupted")
+            fail("interrupted", hint=str(error))
             return EXIT_INTERRUPTED
         case VfsError():
             fail(str(error), hint=error.hint)

@@ -226,4 +226,5 @@ def mounts(as_json: bool) -> None:
                 )
                 for info in found
             ],
+            cut=False,
         )

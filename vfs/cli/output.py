@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import click
 
@@ -86,6 +86,13 @@ def write_name(name: bytes) -> bytes:
     return name
 
 
+def write_all(data: bytes) -> None:
+    """Write *data* to standard output, which with PYTHONUNBUFFERED may take only a part at once."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[sys.stdout.buffer.write(rest) :]
+
+
 def text_fields(key: str, value: str | bytes) -> dict[str, str]:
     """Return JSON fields for text that may hold any bytes.
 
@@ -117,7 +124,7 @@ def write_json_list(documents: Iterable[Any]) -> None:
     click.echo(b"[]" if separator == b"[" else b"\n]")
 
 
-def console(*, stderr: bool = False) -> Console:
+def console(*, stderr: bool = False, width: int | None = None) -> Console:
     """Return a rich console that styles only for a terminal, and never cuts in a pipe."""
     from rich.console import Console
 
@@ -128,39 +135,41 @@ def console(*, stderr: bool = False) -> Console:
         highlight=False,
         markup=False,
         emoji=False,
-        soft_wrap=False,
         force_terminal=on_terminal,  # FORCE_COLOR must not put ANSI into a pipe
-        width=None if on_terminal else PIPE_WIDTH,
+        width=width if on_terminal else PIPE_WIDTH,
     )
 
 
-def write_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+def write_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, cut: bool = True) -> None:
     """Write a table; a column whose title starts with '>' is aligned to the right.
 
-    Where a terminal is too narrow, the last column is cut.
+    Where a terminal is too narrow, the last column is cut if it is for reading only (*cut*); names
+    that may be wanted elsewhere never are: then the terminal breaks the lines.
     """
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
     from rich.text import Text
 
     target = console()
+    cells = [[Text(printable(cell)) for cell in row] for row in rows]
+    titles = [title.removeprefix(">") for title in columns]
+    widths = [
+        max(len(title), *(row[number].cell_len for row in cells), 0)
+        for number, title in enumerate(titles)
+    ]
+    room = target.width - sum(widths[:-1]) - COLUMN_GAP * (len(widths) + 1)
+    if room < widths[-1] and (not cut or room < LAST_COLUMN_MIN):
+        target = console(width=PIPE_WIDTH)
+        room = widths[-1]
     table = Table(
         box=SIMPLE_HEAD if target.is_terminal else None,
         header_style="bold",
         pad_edge=False,
         padding=(0, COLUMN_GAP, 0, 0),
     )
-    cells = [[Text(printable(cell)) for cell in row] for row in rows]
-    left = target.width - 2  # the box's edges
-    for number, title in enumerate(columns):
-        name = title.removeprefix(">")
-        table.add_column(
-            name,
-            justify="left" if name == title else "right",
-            no_wrap=True,
-            max_width=max(left, LAST_COLUMN_MIN) if number == len(columns) - 1 else None,
-        )
-        left -= COLUMN_GAP + 1 + max(len(name), *(row[number].cell_len for row in cells), 0)
+    for title, column, width in zip(titles, columns, [*widths[:-1], room], strict=True):
+        justify: Literal["left", "right"] = "left" if title == column else "right"
+        table.add_column(title, justify=justify, no_wrap=True, max_width=width)
     for row in cells:
         table.add_row(*row)
     if target.is_terminal:

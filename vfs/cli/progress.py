@@ -11,6 +11,7 @@ from typing import Any, Final, Self
 from vfs.cli import output
 
 REFRESHES_PER_S: Final = 10
+SETTLED_S: Final = 1.0  # a total that grew more recently says nothing about the time left
 UPDATE_S: Final = 0.1  # between updates of the bar; an import of small files advances far oftener
 
 
@@ -45,7 +46,7 @@ class Bar(Silent):
         self._files = self._bytes = 0
         self._files_total: int | None = None
         self._bytes_total: int | None = None
-        self._start = self._shown = time.monotonic()
+        self._start = self._shown = self._grown = time.monotonic()
         self._progress = Progress(
             SpinnerColumn(),
             BarColumn(bar_width=None),
@@ -63,7 +64,9 @@ class Bar(Silent):
     def total(self, files: int, bytes_: int) -> None:
         """Show how much there is in all; it may grow."""
         with self._lock:
-            self._files_total, self._bytes_total = files, bytes_
+            if (files, bytes_) != (self._files_total, self._bytes_total):
+                self._files_total, self._bytes_total = files, bytes_
+                self._grown = time.monotonic()
             self._show()
 
     def advance(self, files: int, bytes_: int) -> None:
@@ -91,7 +94,7 @@ class Bar(Silent):
         left = ""
         if self._bytes_total is not None:
             done += f" of {output.size(self._bytes_total)}"
-            if rate > 0:
+            if rate > 0 and time.monotonic() - self._grown > SETTLED_S:
                 left = f"{output.clock((self._bytes_total - self._bytes) / rate)} left"
         if self._files_total is not None:
             count += f" of {self._files_total:,}"

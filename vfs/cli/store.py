@@ -111,9 +111,10 @@ def stats(settings: Settings, /, as_json: bool) -> None:
                 )
                 for one in found.data_sets
             ],
+            cut=False,
         )
         click.echo()
-    output.write_table(("STORE", ">SIZE", ">PART"), _savings(found))
+    output.write_table(("STORE", ">SIZE", ">PART"), _savings(found), cut=False)
 
 
 def _record(found: StoreStats) -> dict[str, Any]:

@@ -99,10 +99,11 @@ class RefType(click.ParamType[str]):
         from click.shell_completion import CompletionItem
 
         target = ctx.params.get("target")
+        # Behind an option that still lacks its value, click leaves all arguments unparsed.
+        data_set = target.data_set if target else next(iter(ctx.args), "")
         found: list[str] = []
         with suppress(VfsError, OSError), _repository(ctx) as repo:
-            refs = repo.refs(target.data_set) if target is not None else []
-            found = [ref.name for ref in refs if ref.kind in self.kinds]
+            found = [ref.name for ref in repo.refs(data_set) if ref.kind in self.kinds]
         return [CompletionItem(name) for name in found if name.startswith(incomplete)]
 
 

@@ -44,7 +44,7 @@ class MountSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class MountInfo:
-    """A mount of this project, alive ("ok") or left behind by a daemon that was killed ("stale")."""
+    """A mount of this project; "stale": its daemon was killed."""
 
     mountpoint: Path
     store: Path
@@ -75,7 +75,7 @@ def serve(
     daemon = functools.partial(_run_daemon, spec, open_view, housekeeping)
     if spec.foreground:
         logs.configure()
-        daemon(lambda: log.info("serving %s at %s", spec.target or spec.store, spec.mountpoint))
+        daemon(lambda: log.info("%s answers", spec.mountpoint))
         return
     from vfs.daemon.background import in_background  # noqa: PLC0415 - `umount` needs it not
 
@@ -100,6 +100,8 @@ def _run_daemon(
     from vfs.fuse.session import Session  # noqa: PLC0415
 
     mountpoint = str(spec.mountpoint)
+    what = spec.target or "all versions"
+    log.info("mounting %s of %s at %s", what, spec.store, mountpoint)
     options = libfuse_options(spec.options, store=spec.store, allow_other=spec.allow_other)
     record = Record(
         pid=os.getpid(),
@@ -150,15 +152,16 @@ def _view_opener(spec: MountSpec) -> Callable[[], View]:
             )
         from vfs.fs.single import open_single  # noqa: PLC0415
 
-        resolved = repository.resolve(spec.target.data_set, spec.target.revision or "main")
-        return functools.partial(open_single, store, resolved.data_set, resolved.slot)
+        resolved = repository.resolve(spec.target.data_set, spec.target.revision)
+        return functools.partial(open_single, store, resolved.slot)
 
 
 def _clean_up_after_readers(spec: MountSpec) -> None:
     """Free what readers that were killed still hold in the store; run in a process of its own."""
     from vfs.store.store import Store  # noqa: PLC0415
 
-    Store.open(spec.store.resolve()).close()
+    with Store.open(spec.store.resolve()) as store:
+        store.check_readers()
 
 
 # ---------------------------------------------------------------------- checks before mounting

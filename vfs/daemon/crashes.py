@@ -68,4 +68,4 @@ class CrashPolicy:
 
 
 def _growing(count: int) -> float:
-    return min(_FIRST_DELAY_SECONDS * 2 ** (count - 1), _LONGEST_DELAY_SECONDS)
+    return min(_FIRST_DELAY_SECONDS * (1 << (count - 1)), _LONGEST_DELAY_SECONDS)

@@ -16,7 +16,7 @@ _libc: Final = ctypes.CDLL(None, use_errno=True)
 
 
 def umount2(path: str, flags: int) -> None:
-    """Unmount what is mounted at *path*: umount2(2). Raises OSError."""
+    """Unmount what is mounted at *path*, see umount(2). Raises OSError."""
     if _libc.umount2(os.fsencode(path), flags | UMOUNT_NOFOLLOW) != 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number), path)

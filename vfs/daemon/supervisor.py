@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import errno
 import faulthandler
+import functools
 import gc
 import json
 import logging
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,7 +38,7 @@ WATCHED: Final = ENDING | {signal.SIGCHLD}
 READY_SECONDS: Final = 30.0
 GRACE_SECONDS: Final = 1.0  # between unmounting and killing the workers
 HOUSEKEEPING_SECONDS: Final = 30
-READ_AHEAD_KB: Final = 1024  # cold sequential reads: 1.6 GB/s with the default 128, 3.5 with this
+READ_AHEAD_KB: Final = 2048  # two requests of 1 MiB at once, one for each of two cores: 1.3 GB/s, not 0.8
 
 _SESSION_OVER: Final = frozenset((errno.ENODEV, errno.ECONNABORTED))
 _ENDED, _CRASHED, _NOT_STARTED = 0, 1, 3
@@ -142,6 +143,8 @@ class Supervisor:
             worker = self._workers.pop(pid)
             if status == _ENDED:
                 self._close_clone(worker)
+                if not self._is_ready:
+                    raise self._cannot_go_on(f"{self._mountpoint} was unmounted at once")
                 log.info("%s was unmounted", self._mountpoint)
                 return False
             self._read_reports()
@@ -199,7 +202,7 @@ class Supervisor:
         for _ in due:
             clone = self._session.clone()
             try:
-                pid = self._fork(lambda clone=clone: self._work(clone))
+                pid = self._fork(functools.partial(self._work, clone))
             except OSError as exc:
                 log.error("can't fork a worker: %s", exc.strerror)  # noqa: TRY400 - no traceback
                 self._starts_due.append(now + 1)
@@ -245,15 +248,17 @@ class Supervisor:
         while self._workers and (left := deadline - time.monotonic()) > 0:
             signal.sigtimedwait({signal.SIGCHLD}, left)
             self._forget_ended_workers()
-        for pid in [*self._workers, self._probe, self._helper]:
-            if pid is not None and _ended(pid) is None:
-                os.kill(pid, signal.SIGKILL)
-                os.waitpid(pid, 0)
+        _kill(self._workers)
+        self._leave_session()
+        # Only now: a child that waits for an answer can't be killed while there is a connection.
+        _kill(pid for pid in (self._probe, self._helper) if pid is not None)
+        os.close(self._reports)
+        os.close(self._report_to)
+
+    def _leave_session(self) -> None:
         for worker in self._workers.values():
             self._close_clone(worker)
         self._session.close()
-        os.close(self._reports)
-        os.close(self._report_to)
 
     def _forget_ended_workers(self) -> None:
         for pid in list(self._workers):
@@ -309,15 +314,25 @@ class Supervisor:
         os.write(self._report_to, json.dumps(facts).encode()[:4000] + b"\n")
 
     def _stat_root(self) -> int:
-        self._session.close()
+        self._leave_session()
+        os.statvfs(self._mountpoint)
         os.stat(self._mountpoint)  # noqa: PTH116 - a mount point may be any str
         return 0
 
     def _clean(self) -> int:
+        self._leave_session()
         signal.alarm(HOUSEKEEPING_SECONDS)
         if self._housekeeping is not None:
             self._housekeeping()
         return 0
+
+
+def _kill(children: Iterable[int]) -> None:
+    left = [pid for pid in children if _ended(pid) is None]
+    for pid in left:
+        os.kill(pid, signal.SIGKILL)
+    for pid in left:
+        os.waitpid(pid, 0)
 
 
 def _ended(pid: int) -> int | None:

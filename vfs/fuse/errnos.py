@@ -55,7 +55,7 @@ def handler(
         except errors.VfsError as exc:
             number = ERRNO[type(exc)]
             if number == errno.EIO:
-                log.error("%s: %s", function.__name__, exc)
+                log.error("%s: %s", function.__name__, exc)  # noqa: TRY400 - a fact, no bug
             raise FUSEError(number) from exc
         except Exception as exc:
             log.exception("%s failed", function.__name__)

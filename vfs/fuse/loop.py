@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from types import SimpleNamespace, TracebackType
-from typing import Any
+from typing import Any, Self
 
 import pyfuse3
 
@@ -33,7 +33,7 @@ class _Nursery:
     def __init__(self) -> None:
         self._tasks: list[Awaitable[None]] = []
 
-    async def __aenter__(self) -> _Nursery:
+    async def __aenter__(self) -> Self:
         return self
 
     def start_soon(

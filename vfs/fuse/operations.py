@@ -1,15 +1,14 @@
 """What the kernel asks, put to a `View`: one call per handler and no logic. Knows no store.
 
 A worker is single-threaded and pyfuse3 copies each answer before it reads the next request. That is
-why one `EntryAttributes` is filled again and again: 0.9 us an entry, and a cache keyed by what it
-holds would cost as much to ask.
+why one `EntryAttributes` is filled again and again: 0.6 us of the 10 us that an entry of a listing
+costs, which no cache would make much less.
 """
 
 from __future__ import annotations
 
 import errno
 import os
-import stat
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
@@ -96,8 +95,7 @@ class SnapshotOperations(pyfuse3.Operations):
 
     @handler
     def read(self, fh: int, off: int, size: int) -> bytes:
-        # pyfuse3 takes any buffer; its annotations know only bytes.
-        return self.view.read(fh, off, size)  # type: ignore[return-value]
+        return self.view.read(fh, off, size)
 
     @handler
     def release(self, fh: int) -> None:
@@ -138,7 +136,7 @@ class SnapshotOperations(pyfuse3.Operations):
         return answer
 
     @handler
-    def _refuse(self, *_: Any) -> NoReturn:
+    def _refuse(self, *_: Any, **__: Any) -> NoReturn:
         raise ReadOnly("a version never changes")
 
     setattr = mknod = mkdir = unlink = rmdir = symlink = rename = link = _refuse

@@ -17,8 +17,14 @@ FLAGS: Final = frozenset("suid nosuid dev nodev exec noexec atime noatime".split
 """On or off; the last one of a pair counts."""
 
 FUSE_FLAGS: Final = frozenset(("allow_other", "allow_root", "auto_unmount"))
-FUSE_VALUES: Final = frozenset(("max_read", "context", "fscontext", "defcontext", "rootcontext"))
+FUSE_VALUES: Final = frozenset(("context", "fscontext", "defcontext", "rootcontext"))
 
+NOT_TO_BE_HAD: Final = {
+    "rw": "versions are read-only",
+    "fsname": "it shows the store",
+    "subtype": f"it is '{SUBTYPE}'",
+    "max_read": "pyfuse3 does not agree on it with the kernel",
+}
 WITHOUT_EFFECT: Final = frozenset(
     "ro default_permissions defaults diratime nodiratime relatime norelatime strictatime"
     " nostrictatime lazytime nolazytime sync async dirsync".split()
@@ -42,11 +48,9 @@ def libfuse_options(options: Iterable[str], *, store: Path, allow_other: bool) -
     chosen: dict[str, str] = {}
     for option in split(options):
         name = option.partition("=")[0]
-        if name == "rw":
-            raise MountProblem("versions are mounted read-only", hint="leave 'rw' out")
-        if name in ("fsname", "subtype"):
+        if name in NOT_TO_BE_HAD:
             raise MountProblem(
-                f"vfs sets '{name}' itself", hint=f"leave '{name}' out: it names the store"
+                f"'{name}' can't be set: {NOT_TO_BE_HAD[name]}", hint=f"leave '{name}' out"
             )
         if option in FLAGS:
             chosen[option.removeprefix("no")] = option
@@ -56,7 +60,6 @@ def libfuse_options(options: Iterable[str], *, store: Path, allow_other: bool) -
             raise _unknown(option)
     if allow_other:
         chosen["allow_other"] = "allow_other"
-    _check_max_read(chosen.get("max_read"))
     return set(chosen.values()) | {
         "ro",
         "default_permissions",
@@ -67,14 +70,6 @@ def libfuse_options(options: Iterable[str], *, store: Path, allow_other: bool) -
 
 def _ignored(option: str) -> bool:
     return option in WITHOUT_EFFECT | FOR_MOUNT_ITSELF or option.startswith(("x-", "comment="))
-
-
-def _check_max_read(option: str | None) -> None:
-    value = option.partition("=")[2] if option else "0"
-    if not value.isascii() or not value.isdigit():
-        raise MountProblem(
-            f"'{option}' is not a number of bytes", hint="for example max_read=65536"
-        )
 
 
 def _unknown(option: str) -> MountProblem:
@@ -88,6 +83,6 @@ def _unknown(option: str) -> MountProblem:
 
 
 def _escape(path: Path) -> str:
-    """Return *path* in ASCII and without commas: libfuse reads back-slash and three octal digits."""
+    """Return *path* in ASCII and without commas; libfuse reads a back-slash and 3 octal digits."""
     encoded = os.fsencode(path)
     return "".join(chr(byte) if byte in _PLAIN else f"\\{byte:03o}" for byte in encoded)

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import TracebackType
 from typing import Final, TypeVar
 
 import lmdb
@@ -49,36 +50,47 @@ _DAMAGED: Final = (
 
 
 class _Gate:
-    """Many transactions, or one resize."""
+    """Many transactions, or one resize, which does not wait for new ones.
+
+    A thread has one transaction open at most, or it would wait for itself.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._idle = threading.Condition(self._lock)
         self._open = 0
+        self._resizing = False
 
     def enter(self) -> None:
         with self._lock:
+            while self._resizing:
+                self._idle.wait()
             self._open += 1
 
     def leave(self) -> None:
         with self._lock:
             self._open -= 1
-            if not self._open:
+            if self._resizing and not self._open:
                 self._idle.notify_all()
 
     @contextmanager
     def alone(self) -> Iterator[None]:
         with self._lock:
+            self._resizing = True
             while self._open:
                 self._idle.wait()
-            yield
+            try:
+                yield
+            finally:
+                self._resizing = False
+                self._idle.notify_all()
 
 
 class Environment:
     """An open environment with the tables of a store. Thread-safe; not to be held over a fork."""
 
     def __init__(self, path: Path, *, create: bool, map_bytes: int | None = None) -> None:
-        self._gate = _Gate()
+        self.gate = _Gate()
         data_bytes = 0 if create else (path / "data.mdb").stat().st_size
         size = map_bytes or MAP_START_BYTES
         while size < data_bytes:
@@ -110,11 +122,12 @@ class Environment:
         """Close; no transaction may be open."""
         self._env.close()
 
-    @contextmanager
-    def read(self) -> Iterator[lmdb.Transaction[memoryview]]:
-        """Open a read transaction. What it returns points into the map: copy before leaving."""
-        with translated(self.path), self._begin(write=False) as txn:
-            yield txn
+    def read(self) -> _ReadTransaction:
+        """Open a read transaction: `with env.read() as txn`.
+
+        What it returns points into the map: copy it before leaving the block.
+        """
+        return _ReadTransaction(self)
 
     def write(self, change: Callable[[lmdb.Transaction[memoryview]], T]) -> T:
         """Run *change* in a write transaction, durable on return; all of it or nothing.
@@ -123,37 +136,37 @@ class Environment:
         Raises StoreFull when the disk is full.
         """
         while True:
+            txn = self.begin(write=True)
             try:
-                with translated(self.path), self._begin(write=True) as txn:
+                with translated(self.path), txn:
                     return change(txn)
             except _MapFull:
-                self._grow()
+                pass
+            finally:
+                self.gate.leave()
+            self._grow()
 
-    @contextmanager
-    def _begin(self, *, write: bool) -> Iterator[lmdb.Transaction[memoryview]]:
+    def begin(self, *, write: bool) -> lmdb.Transaction[memoryview]:
+        """Open a transaction and hold the gate for it: `gate.leave()` when it has ended."""
         while True:
-            self._gate.enter()
+            self.gate.enter()
             try:
-                txn = self._env.begin(write=write, buffers=True)
+                return self._env.begin(write=write, buffers=True)
             except lmdb.MapResizedError:  # by another process
-                self._gate.leave()
+                self.gate.leave()
                 self._resize(0)
-                continue
+            except lmdb.Error as error:
+                self.gate.leave()
+                raise _translate(error, self.path) from error
             except BaseException:
-                self._gate.leave()
+                self.gate.leave()
                 raise
-            break
-        try:
-            with txn:
-                yield txn
-        finally:
-            self._gate.leave()
 
     def _grow(self) -> None:
         self._resize(self._env.info()["map_size"] * 2)
 
     def _resize(self, size: int) -> None:
-        with self._gate.alone(), translated(self.path):
+        with self.gate.alone(), translated(self.path):
             if size == 0 or size > self._env.info()["map_size"]:
                 self._env.set_mapsize(size)
 
@@ -167,6 +180,33 @@ class Environment:
         return (info["last_pgno"] + 1) * self._env.stat()["psize"]
 
 
+class _ReadTransaction:
+    """A read transaction as a context manager.
+
+    A class, as three nested generators would cost 4 us for each of the reads a small file takes.
+    """
+
+    __slots__ = ("_env", "_txn")
+
+    def __init__(self, env: Environment) -> None:
+        self._env = env
+
+    def __enter__(self) -> lmdb.Transaction[memoryview]:
+        self._txn = self._env.begin(write=False)
+        return self._txn
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._txn.abort()
+        self._env.gate.leave()
+        if isinstance(error, lmdb.Error):
+            raise _translate(error, self._env.path) from error
+
+
 class _MapFull(Exception):
     """The map is full: grow it and try again."""
 
@@ -176,26 +216,29 @@ def translated(path: Path) -> Iterator[None]:
     """Turn LMDB's errors into ours."""
     try:
         yield
-    except lmdb.MapFullError:
-        raise _MapFull from None
-    except _DAMAGED as error:
-        raise StoreError(
+    except lmdb.Error as error:
+        raise _translate(error, path) from error
+
+
+def _translate(error: lmdb.Error, path: Path) -> Exception:
+    """Return what *error* means to a user."""
+    if isinstance(error, lmdb.MapFullError):
+        return _MapFull()
+    if isinstance(error, _DAMAGED):
+        return StoreError(
             f"the store {path} is damaged, or is no vfs store: {error}",
             hint="restore it from a backup; nothing was changed",
-        ) from error
-    except lmdb.NotFoundError as error:
-        raise StoreError(
-            f"{path} holds LMDB data, but no vfs store", hint="give another --store"
-        ) from error
-    except lmdb.ReadersFullError as error:
-        raise StoreError(f"more than {MAX_READERS} readers use the store {path}") from error
-    except lmdb.Error as error:
-        if _os_errno(error) in (errno.ENOSPC, errno.EDQUOT):
-            raise StoreFull(
-                f"the disk that holds the store {path} is full",
-                hint="make room there; what was confirmed is kept",
-            ) from error
-        raise StoreError(f"the store {path} can't be used: {error}") from error
+        )
+    if isinstance(error, lmdb.NotFoundError):
+        return StoreError(f"{path} holds LMDB data, but no vfs store", hint="give another --store")
+    if isinstance(error, lmdb.ReadersFullError):
+        return StoreError(f"more than {MAX_READERS} readers use the store {path}")
+    if _os_errno(error) in (errno.ENOSPC, errno.EDQUOT):
+        return StoreFull(
+            f"the disk that holds the store {path} is full",
+            hint="make room there; what was confirmed is kept",
+        )
+    return StoreError(f"the store {path} can't be used: {error}")
 
 
 def _os_errno(error: lmdb.Error) -> int:

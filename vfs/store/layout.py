@@ -20,18 +20,20 @@ class Kind(enum.IntEnum):
 
 
 class Location(NamedTuple):
-    """Where an object's bytes are."""
+    """Where an object's bytes are: in a segment, which is compressed whole, of a pack."""
 
     kind: int
     compressed: bool
     pack: int
-    offset: int  # bytes into the pack
-    stored: int  # bytes there
+    at: int  # where the segment begins, bytes into the pack
+    stored: int  # bytes of the segment there
+    raw: int  # bytes of the segment before compression
+    offset: int  # where the object begins, bytes into the segment
     size: int  # bytes of the object
 
 
 _COMPRESSED: Final = 0x80
-_LOCATION: Final = struct.Struct("<BQIII")
+_LOCATION: Final = struct.Struct("<BQIIIII")
 _NUMBER: Final = struct.Struct("<IQH")
 _KEY: Final = struct.Struct(">Q")
 _SLOT: Final = struct.Struct("<32sB")
@@ -54,17 +56,18 @@ def key_number(key: memoryview | bytes) -> int:
 def pack_location(place: Location) -> bytes:
     """Return the value of an `objects` row."""
     head = place.kind | (_COMPRESSED if place.compressed else 0)
-    return _LOCATION.pack(head, place.pack, place.offset, place.stored, place.size)
+    return _LOCATION.pack(head, *place[2:])
 
 
 def unpack_location(value: memoryview) -> Location:
     """Return what an `objects` row says. Raises CorruptObject."""
     if len(value) != _LOCATION.size:
         raise CorruptObject("the index of objects is damaged")
-    head, pack, offset, stored, size = _LOCATION.unpack(value)
-    if size > OBJECT_MAX_BYTES or stored > size:
+    head, pack, at, stored, raw, offset, size = _LOCATION.unpack(value)
+    compressed = bool(head & _COMPRESSED)
+    if raw > OBJECT_MAX_BYTES or offset + size > raw or not (compressed or stored == raw):
         raise CorruptObject("the index of objects is damaged")
-    return Location(head & ~_COMPRESSED, bool(head & _COMPRESSED), pack, offset, stored, size)
+    return Location(head & ~_COMPRESSED, compressed, pack, at, stored, raw, offset, size)
 
 
 class NumberRow(NamedTuple):

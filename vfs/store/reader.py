@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from vfs.store.environment import Environment
 
 CACHE_BYTES: Final = 16 << 20
-_CACHED_MIN_BYTES: Final = 8 << 10
-"""Smaller objects are read in one piece; larger ones by several requests of the kernel's size."""
+_CACHED_MIN_BYTES: Final = 32 << 10
+"""Smaller segments are cheap to decompress again, and seldom asked for again."""
 
 
 class Reader:
@@ -27,15 +27,12 @@ class Reader:
         self._env = env
         self._objects = env.tables["objects"]
         self._packs = env.tables["packs"]
-        self._cache: OrderedDict[ObjectId, bytes] = OrderedDict()
+        # Decompressed segments: several requests of the kernel's size read one large segment.
+        self._cache: OrderedDict[tuple[int, int], bytes] = OrderedDict()
         self._cache_room = cache_bytes
 
     def get(self, oid: ObjectId) -> bytes:
         """Return the object. Raises NotFound, or CorruptObject when its bytes are damaged."""
-        cached = self._cache.get(oid)
-        if cached is not None:
-            self._cache.move_to_end(oid)
-            return cached
         with self._env.read() as txn:
             value = txn.get(oid, db=self._objects)
             if value is None:
@@ -43,8 +40,6 @@ class Reader:
             data = self._fetch(txn, unpack_location(value))
         if object_id(data) != oid:
             raise CorruptObject(f"the object {oid.hex()} is damaged")
-        if len(data) >= _CACHED_MIN_BYTES:
-            self._keep(oid, data)
         return data
 
     def has(self, oid: ObjectId) -> bool:
@@ -53,15 +48,26 @@ class Reader:
             return txn.get(oid, db=self._objects) is not None
 
     def _fetch(self, txn: lmdb.Transaction[memoryview], place: Location) -> bytes:
+        segment = self._cache.get((place.pack, place.at))
+        if segment is not None:
+            self._cache.move_to_end((place.pack, place.at))
+            return segment[place.offset : place.offset + place.size]
         pack = txn.get(number_key(place.pack), db=self._packs)
-        if pack is None or place.offset + place.stored > len(pack):
+        if pack is None or place.at + place.stored > len(pack):
             raise CorruptObject("the index of objects is damaged: it points to no pack")
-        stored = pack[place.offset : place.offset + place.stored]
-        return decompress(stored, place.size) if place.compressed else bytes(stored)
+        if not place.compressed:
+            start = place.at + place.offset
+            return bytes(pack[start : start + place.size])
+        segment = decompress(pack[place.at : place.at + place.stored], place.raw)
+        if place.raw >= _CACHED_MIN_BYTES:
+            self._keep((place.pack, place.at), segment)
+        if place.size == place.raw:
+            return segment
+        return segment[place.offset : place.offset + place.size]
 
-    def _keep(self, oid: ObjectId, data: bytes) -> None:
-        self._cache[oid] = data
-        self._cache_room -= len(data)
+    def _keep(self, key: tuple[int, int], segment: bytes) -> None:
+        self._cache[key] = segment
+        self._cache_room -= len(segment)
         while self._cache_room < 0:
             _, dropped = self._cache.popitem(last=False)
             self._cache_room += len(dropped)

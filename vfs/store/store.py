@@ -36,7 +36,7 @@ class ObjectCounts:
 
     objects: int
     bytes: int  # before compression
-    stored: int  # after it
+    stored: int  # after it; of what is compressed together, its share
 
 
 class Store:
@@ -144,7 +144,7 @@ class Store:
                 count = counts[Kind(place.kind)]
                 count[0] += 1
                 count[1] += place.size
-                count[2] += place.stored
+                count[2] += place.stored * place.size // max(place.raw, 1)
         return {kind: ObjectCounts(*count) for kind, count in counts.items()}
 
     def object_size(self, oid: ObjectId) -> int | None:

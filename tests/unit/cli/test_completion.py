@@ -29,7 +29,7 @@ def complete(line: str, store: Path, *, breaks: str = "") -> list[str]:
     )
     assert result.exit_code == 0
     assert result.stderr == ""
-    return [item.removeprefix("plain,") for item in result.stdout.splitlines()]
+    return [item.removeprefix("plain,") for item in result.stdout.splitlines() if item]
 
 
 def test_commands_and_options(prepared: Path) -> None:
@@ -71,7 +71,7 @@ def test_names_from_the_store(prepared: Path, line: str, offered: list[str]) -> 
 
 def test_bash_gets_what_it_does_not_keep(prepared: Path) -> None:
     breaks = " \t\n\"'@><=;|&(:"
-    assert complete("vfs ls data@v", prepared, breaks=breaks) == ["v1", "v2"]
+    assert complete("vfs ls data@v", prepared, breaks=breaks) == ["@v1", "@v2"]
     assert complete("vfs cat data@v1:b", prepared, breaks=breaks) == ["big"]
 
 

@@ -85,7 +85,7 @@ def test_branches_are_made_listed_and_deleted(change: Run) -> None:
     [
         (["tag", "data", "main", "-d"], "no tag 'main'"),
         (["branch", "data", "v1", "-d"], "no branch 'v1'"),
-        (["tag", "data", "-d", "v3"], "did you mean"),
+        (["tag", "data", "-d", "v3"], "there are: v1, v2"),
         (["tag", "data", "x", "nowhere"], "no revision 'nowhere'"),
         (["tag", "data", "latest"], "'latest'"),
         (["branch", "data", "a b"], "'a b'"),

@@ -163,6 +163,7 @@ def test_progress_is_shown_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch) -
     from vfs.cli import progress as module
 
     monkeypatch.setattr(module, "UPDATE_S", 0.0)
+    monkeypatch.setattr(module, "SETTLED_S", -1.0)
     with module.Bar() as bar:
         bar.total(4, 4096)
         bar.advance(1, 1024)
@@ -193,3 +194,23 @@ def test_progress_without_a_total_counts_up(monkeypatch: pytest.MonkeyPatch) -> 
             "rate": "0 B/s",
             "left": "1:05",
         }
+
+
+def test_a_total_that_still_grows_promises_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    on_terminal(monkeypatch)
+    from vfs.cli import progress as module
+
+    monkeypatch.setattr(module, "SETTLED_S", float("inf"))
+    with module.Bar() as bar:
+        bar.total(4, 4096)
+        bar.advance(1, 1024)
+        assert bar._fields(2.0)["left"] == "0:02"
+
+
+def test_names_are_never_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = on_terminal(monkeypatch)
+    output.write_table(("NAME", "PATH"), [("a" * 40, "b" * 40)], cut=False)
+    output.write_table(("NAME", "NOTE"), [("c" * 70, "d")])
+    for name in ("a" * 40, "b" * 40, "c" * 70):
+        assert name in terminal.getvalue()
+    assert "…" not in terminal.getvalue()

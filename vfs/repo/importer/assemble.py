@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from vfs.errors import CorruptObject, NotFound
 from vfs.ids import NO_CONTENT, ObjectId
 from vfs.model.entry import Entry, Totals
-from vfs.repo.blobs import BlobBuilder
 from vfs.repo.importer.index import (
     DirectoryWriter,
     NewIndex,
@@ -20,7 +19,6 @@ from vfs.repo.importer.index import (
     Record,
     directory_stamp,
 )
-from vfs.repo.importer.inode import with_holes
 from vfs.repo.trees import TreeBuilder, edit_tree, with_tree
 
 if TYPE_CHECKING:
@@ -35,13 +33,11 @@ Ids = Sequence[ObjectId]
 _Change = tuple[Entry, bytes] | None
 
 
-class FileHead(NamedTuple):
-    """A file or directory entry of which something is still to come."""
+class Known(NamedTuple):
+    """What is known of an inode besides its entry."""
 
-    entry: Entry
     stamp: bytes  # its fingerprint
-    link: bytes | None  # the inode's key, where it has several names
-    lengths: Sequence[int]  # of its chunks
+    link: bytes | None  # its key in `Links`, where it has several names
 
 
 class Directory:
@@ -82,7 +78,6 @@ class Assembler:
         self._links = links
         self._rewrite = rewrite
         self._top: Directory | None = None
-        self._blob: BlobBuilder | None = None
         self.root: Entry | None = None
         self.root_offset = 0
 
@@ -110,47 +105,25 @@ class Assembler:
         if self._top.full is None:
             self._edit(self._top, name, None)
 
-    def add(self, head: FileHead, ids: Ids) -> None:
-        """Append an entry; *ids* are its chunks."""
-        entry = head.entry
-        if len(ids) == 1:
-            entry = entry._replace(content=ids[0])
-        elif ids:
-            blob = BlobBuilder(self._ingest)
-            for oid, length in zip(ids, head.lengths, strict=True):
-                blob.add(oid, length)
-            content, flags, _, _ = blob.finish()
-            entry = entry._replace(content=content, flags=flags)
-        self._add_linked(entry, head)
+    def add(self, item: tuple[Entry, Known], _ids: Ids) -> None:
+        """Append an entry."""
+        self.append(*item)
 
-    def add_other_link(self, head: FileHead, _ids: Ids) -> None:
-        """Append one more name of an inode that was imported before."""
-        assert self._top is not None and head.link is not None
+    def append(self, entry: Entry, known: Known) -> None:
+        """Append an entry that is complete."""
+        assert self._top is not None
+        if known.link is not None:
+            self._top.has_links = True
+            entry = self._links.first(known.link, entry, self._top.number)
+        self._add(self._top, entry, known.stamp)
+
+    def add_other_link(self, item: tuple[Entry, Known], _ids: Ids) -> None:
+        """Append one more name of an inode that was appended before."""
+        entry, known = item
+        assert self._top is not None and known.link is not None
         self._top.has_links = True
-        entry = self._links.other(head.link, head.entry.name, self._top.number)
-        self._add(self._top, entry, head.stamp)
-
-    def begin_large(self, _nothing: None, _ids: Ids) -> None:
-        """Begin a file that comes in several parts."""
-        self._blob = BlobBuilder(self._ingest)
-
-    def part(self, lengths: Sequence[int], ids: Ids) -> None:
-        """Append chunks to the file that was begun."""
-        assert self._blob is not None
-        for oid, length in zip(ids, lengths, strict=True):
-            self._blob.add(oid, length)
-
-    def hole(self, length: int, _ids: Ids) -> None:
-        """Append a hole to the file that was begun."""
-        assert self._blob is not None
-        self._blob.hole(length)
-
-    def end_large(self, head: FileHead, _ids: Ids) -> None:
-        """Append the file that was begun."""
-        assert self._blob is not None
-        content, flags, _, holes = self._blob.finish()
-        entry = with_holes(head.entry._replace(content=content, flags=flags), holes)
-        self._add_linked(entry, head)
+        entry = self._links.other(known.link, entry.name, self._top.number)
+        self._add(self._top, entry, known.stamp)
 
     def leave(self, _nothing: None, _ids: Ids) -> None:
         """End the directory that was begun last."""
@@ -173,13 +146,6 @@ class Assembler:
             self._add(parent, entry, directory_stamp(offset))
 
     # one directory
-
-    def _add_linked(self, entry: Entry, head: FileHead) -> None:
-        assert self._top is not None
-        if head.link is not None:
-            self._top.has_links = True
-            entry = self._links.first(head.link, entry, self._top.number)
-        self._add(self._top, entry, head.stamp)
 
     def _add(self, directory: Directory, entry: Entry, stamp: bytes) -> None:
         if directory.full is None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from blake3 import blake3
 
 from vfs.repo.importer.assemble import Assembler
+from vfs.repo.importer.content import Contents, Feeder
 from vfs.repo.importer.index import NewIndex, OldIndex
 from vfs.repo.importer.links import Links
 from vfs.repo.importer.walk import Walker
@@ -62,9 +63,11 @@ class DirectoryImport:
         self._resources.callback(self._index.close)
         links = self._resources.enter_context(Links(self._repo.store, self._target.path))
         assembler = Assembler(ingest, reader, self._index, links, rewrite=rewrite)
+        contents = Contents(ingest, assembler.append)
         walker = Walker(
             pipeline=pipeline,
             assembler=assembler,
+            feeder=Feeder(pipeline, contents, tally),
             links=links,
             tally=tally,
             problems=problems,

@@ -167,7 +167,7 @@ class Links:
     ) -> Entry | None:
         """Change one directory; return it if it is the root."""
         key = _DIRECTORIES + _NUMBER.pack(number)
-        parent, entry = _decode_directory(self._map.get(key) or b"")
+        parent, entry = _decode_directory(self._map.get(key) or b"", number)
         tree, totals = edit_tree(reader, ingest, entry.content, edits)
         entry = with_tree(entry, tree, totals)
         self._map.put(key, _encode_directory(parent, entry))
@@ -189,11 +189,11 @@ def _decode(data: bytes) -> Entry:
 
 
 def _encode_directory(parent: int, entry: Entry) -> bytes:
-    # A leaf holds no empty name, which the root has.
-    return _NUMBER.pack(parent) + encode_leaf([entry._replace(name=b"/" + entry.name)])
+    # No leaf holds the root's empty name.
+    return _NUMBER.pack(parent) + encode_leaf([entry._replace(name=entry.name or b"root")])
 
 
-def _decode_directory(data: bytes) -> tuple[int, Entry]:
+def _decode_directory(data: bytes, number: int) -> tuple[int, Entry]:
     (parent,) = _NUMBER.unpack_from(data)
     entry = _decode(data[_NUMBER.size :])
-    return parent, entry._replace(name=entry.name[1:])
+    return parent, entry if number else entry._replace(name=b"")

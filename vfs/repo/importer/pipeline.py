@@ -62,7 +62,8 @@ class Pipeline:
     def _seal(self) -> None:
         future = None
         if self._chunks:
-            future = self._pool.submit(self._ingest.add_chunks, self._chunks)
+            runs = [count for _, _, count in self._events if count]
+            future = self._pool.submit(self._ingest.add_chunks, self._chunks, runs)
         self._queue.append((future, self._events, self._bytes))
         self._in_flight += self._bytes
         self._chunks, self._events, self._bytes = [], [], 0

@@ -15,26 +15,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from vfs.errors import SourceProblem
-from vfs.model.chunking import CHUNK_MIN_BYTES, cut
 from vfs.repo.importer.api import Problem
-from vfs.repo.importer.assemble import Directory, FileHead
+from vfs.repo.importer.assemble import Directory, Known
+from vfs.repo.importer.content import CHANGED
 from vfs.repo.importer.index import FINGERPRINT, OldDirectory, Record, fingerprint
 from vfs.repo.importer.inode import Unreadable, entry_of, read_xattrs, without_link
 from vfs.repo.importer.names import DIRECTORY, KIND_BYTES, REGULAR, NameBudget, Names
 
 if TYPE_CHECKING:
+    from vfs.model.entry import Entry
     from vfs.repo.importer.api import ProblemList, Tally
     from vfs.repo.importer.assemble import Assembler
+    from vfs.repo.importer.content import Feeder
     from vfs.repo.importer.links import Links
     from vfs.repo.importer.pipeline import Pipeline
-
-LARGE_BYTES: Final = 2 << 20
-"""Files above this are read in parts of this size."""
 
 OPEN_DIRECTORIES_MAX: Final = 128
 """Of deeper trees, the upper directories are closed meanwhile, and opened again through `..`."""
 
-CHANGED: Final = "it changed while it was read"
 _GONE: Final = "it vanished before it could be read"
 
 _OPEN_FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
@@ -72,6 +70,7 @@ class Walker:
         *,
         pipeline: Pipeline,
         assembler: Assembler,
+        feeder: Feeder,
         links: Links,
         tally: Tally,
         problems: ProblemList,
@@ -82,6 +81,7 @@ class Walker:
         """*skip* says why a directory is left out, or None."""
         self._pipeline = pipeline
         self._assembler = assembler
+        self._feeder = feeder
         self._links = links
         self._tally = tally
         self._problems = problems
@@ -249,16 +249,16 @@ class Walker:
         if st.st_nlink > 1:
             link = self._links.key(st)
             if not self._links.see(link, st, self._path(name)):
-                self._other_link(st, FileHead(entry, stamp, link, ()))
+                self._other_link(st, entry, Known(stamp, link))
                 return
-        self._pipeline.post(self._assembler.add, FileHead(entry, stamp, link, ()))
+        self._pipeline.post(self._assembler.add, (entry, Known(stamp, link)))
         self._tally.files += 1
 
-    def _other_link(self, st: os.stat_result, head: FileHead) -> None:
-        assert head.link is not None
-        if not self._links.is_same(head.link, st):
+    def _other_link(self, st: os.stat_result, entry: Entry, known: Known) -> None:
+        assert known.link is not None
+        if not self._links.is_same(known.link, st):
             raise Unreadable(CHANGED)
-        self._pipeline.post(self._assembler.add_other_link, head)
+        self._pipeline.post(self._assembler.add_other_link, (entry, known))
         self._tally.files += 1
 
     def _file(self, level: _Level, name: bytes, record: Record | None) -> None:
@@ -278,11 +278,11 @@ class Walker:
             if st.st_nlink > 1:
                 link = self._links.key(st)
                 if not self._links.see(link, st, self._path(name)):
-                    self._other_link(st, FileHead(entry, stamp, link, ()))
+                    self._other_link(st, entry, Known(stamp, link))
                     self._tally.bytes += st.st_size
                     return
             try:
-                self._read(fd, st, FileHead(entry, stamp, link, ()))
+                self._feeder.file(fd, st, entry, Known(stamp, link))
             except BaseException:
                 if link is not None:
                     self._links.forget(link)
@@ -304,96 +304,12 @@ class Walker:
         else:
             link = self._links.key(st)
             entry = without_link(record[2].entry(record[3]))
-            head = FileHead(entry, stamp, link, ())
+            known = Known(stamp, link)
             if self._links.see(link, st, self._path(name)):
-                self._pipeline.post(self._assembler.add, head)
+                self._pipeline.post(self._assembler.add, (entry, known))
                 self._tally.files += 1
             else:
-                self._other_link(st, head)
+                self._other_link(st, entry, known)
         if stat.S_ISREG(st.st_mode):
             self._tally.bytes += st.st_size
         return True
-
-    # contents
-
-    def _read(self, fd: int, st: os.stat_result, head: FileHead) -> None:
-        size = st.st_size
-        if size > LARGE_BYTES or st.st_blocks * 512 < size:
-            self._read_large(fd, st, head)
-            return
-        data = os.read(fd, size + 1)
-        if len(data) != size or _differ(st, os.fstat(fd)):
-            raise Unreadable(CHANGED)
-        self._tally.bytes += size
-        self._tally.bytes_read += size
-        if not size:
-            self._pipeline.post(self._assembler.add, head)
-        elif size <= CHUNK_MIN_BYTES:
-            self._pipeline.put((data,), size, self._assembler.add, head)
-        else:
-            lengths = cut(data, final=True)
-            chunks = split(data, lengths)
-            self._pipeline.put(chunks, size, self._assembler.add, head._replace(lengths=lengths))
-
-    def _read_large(self, fd: int, st: os.stat_result, head: FileHead) -> None:
-        """Read a file in parts, and keep its holes."""
-        size = st.st_size
-        self._tally.expect(0, size)
-        self._pipeline.post(self._assembler.begin_large, None)
-        at = 0
-        sparse = st.st_blocks * 512 < size
-        while at < size:
-            start, end = _data_range(fd, at, size) if sparse else (at, size)
-            if start > at:
-                self._pipeline.post(self._assembler.hole, start - at)
-                self._tally.bytes += start - at
-            at = start
-            while at < end:
-                at += self._read_part(fd, at, end)
-        if os.pread(fd, 1, size) or _differ(st, os.fstat(fd)):
-            raise Unreadable(CHANGED)
-        self._pipeline.post(self._assembler.end_large, head)
-
-    def _read_part(self, fd: int, at: int, end: int) -> int:
-        """Read from *at* towards *end*; return how many bytes were taken."""
-        wanted = min(LARGE_BYTES, end - at)
-        data = os.pread(fd, wanted, at)
-        if len(data) < wanted:
-            raise Unreadable(CHANGED)
-        # The tail whose end is not known yet is read again with the next part, from memory.
-        lengths = cut(data, final=at + wanted == end)
-        taken = sum(lengths)
-        self._pipeline.put(split(data, lengths), taken, self._assembler.part, lengths)
-        self._tally.bytes += taken
-        self._tally.bytes_read += taken
-        return taken
-
-
-def split(data: bytes | memoryview, lengths: list[int]) -> list[memoryview]:
-    """Return *data* cut into pieces of *lengths*."""
-    view = memoryview(data)
-    pieces = []
-    at = 0
-    for length in lengths:
-        pieces.append(view[at : at + length])
-        at += length
-    return pieces
-
-
-def _differ(before: os.stat_result, after: os.stat_result) -> bool:
-    return (
-        before.st_mtime_ns != after.st_mtime_ns
-        or before.st_ctime_ns != after.st_ctime_ns
-        or before.st_size != after.st_size
-    )
-
-
-def _data_range(fd: int, at: int, size: int) -> tuple[int, int]:
-    """Return where the next data in a sparse file begins and ends; (size, size) for none."""
-    try:
-        start = os.lseek(fd, at, os.SEEK_DATA)
-    except OSError as error:
-        if error.errno == errno.ENXIO:
-            return size, size
-        raise
-    return min(start, size), min(os.lseek(fd, start, os.SEEK_HOLE), size)

@@ -1,0 +1,116 @@
+"""Stores for tests: objects in memory, damage at a chosen place, work in other processes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from vfs.errors import NotFound
+from vfs.ids import ObjectId, object_id
+from vfs.store.layout import Kind, Location, number_key, unpack_location
+from vfs.store.store import Store
+
+ROOT = Path(__file__).parents[2]
+
+
+class MemoryObjects:
+    """Ingest and Reader at once, in a dict. tests/contract/test_objects.py holds it to its word."""
+
+    def __init__(self) -> None:
+        self.objects: dict[ObjectId, bytes] = {}
+        self.added: list[ObjectId] = []  # the new ones, in order
+        self.reads = 0
+
+    def add_chunks(self, chunks: Sequence[bytes | memoryview]) -> list[ObjectId]:
+        return [self.add_object(Kind.CHUNK, bytes(chunk)) for chunk in chunks]
+
+    def add_object(self, kind: Kind, data: bytes) -> ObjectId:
+        oid = object_id(data)
+        if oid not in self.objects:
+            self.objects[oid] = data
+            self.added.append(oid)
+        return oid
+
+    def flush(self) -> None:
+        pass
+
+    def get(self, oid: ObjectId) -> bytes:
+        self.reads += 1
+        try:
+            return self.objects[oid]
+        except KeyError:
+            raise NotFound(f"the object {oid.hex()} is not in the store") from None
+
+    def has(self, oid: ObjectId) -> bool:
+        return oid in self.objects
+
+
+def locate(store: Store, oid: ObjectId) -> Location:
+    """Return where the index says that the object is."""
+    with store._env.read() as txn:
+        return unpack_location(txn.get(oid, db=store._env.tables["objects"]))
+
+
+def file_offset(store: Store, oid: ObjectId) -> int:
+    """Return where in data.mdb the stored bytes of the object begin."""
+    place = locate(store, oid)
+    with store._env.read() as txn:
+        pack = bytes(txn.get(number_key(place.pack), db=store._env.tables["packs"]))
+    start = (store.path / "data.mdb").read_bytes().find(pack)
+    assert start >= 0
+    return start + place.offset
+
+
+def flip_byte(path: Path, offset: int) -> None:
+    """Change one byte of a file."""
+    with path.open("r+b") as file:
+        file.seek(offset)
+        (old,) = file.read(1)
+        file.seek(offset)
+        file.write(bytes([old ^ 0x5A]))
+
+
+def damage(store: Store, oid: ObjectId) -> None:
+    """Change one byte in the middle of the stored object."""
+    flip_byte(store.path / "data.mdb", file_offset(store, oid) + locate(store, oid).stored // 2)
+
+
+def start_child(source: str, *arguments: object) -> subprocess.Popen[str]:
+    """Start *source* in a Python of its own; `sys.argv[1:]` are *arguments*."""
+    return subprocess.Popen(
+        [sys.executable, "-c", source, *map(str, arguments)],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def finish(child: subprocess.Popen[str], *, seconds: float = 60) -> str:
+    """Wait for a child that must succeed; return what it printed."""
+    out, err = child.communicate(timeout=seconds)
+    assert child.returncode == 0, f"exit code {child.returncode}: {err}"
+    return out
+
+
+def run_child(source: str, *arguments: object) -> str:
+    """Run *source* in a Python of its own; return what it printed."""
+    return finish(start_child(source, *arguments))
+
+
+@contextmanager
+def children(
+    source: str, rows: Sequence[Sequence[object]]
+) -> Iterator[list[subprocess.Popen[str]]]:
+    """Start one child a row; none is left behind."""
+    started = [start_child(source, *row) for row in rows]
+    try:
+        yield started
+    finally:
+        for child in started:
+            child.kill()
+            child.communicate()
