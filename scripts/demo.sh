@@ -27,20 +27,24 @@ trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 
 mounted() { grep -q " $work/mnt " /proc/self/mountinfo; }
-note() { printf '\n\e[2m# %s\e[0m\n' "$*"; }
+if [ -t 1 ]; then bold=$'\e[1m' dim=$'\e[2m' plain=$'\e[0m'; else bold='' dim='' plain=''; fi
+note() { printf '\n%s# %s%s\n' "$dim" "$*" "$plain"; }
 run() { # a command line, shown and then done; of a pipe the last status counts
-    printf '\n\e[1m$ %s\e[0m\n' "$1"
+    printf '\n%s$ %s%s\n' "$bold" "$1" "$plain"
     (set +o pipefail && eval "$1")
+}
+run_refused() { # a command line that has to fail
+    ! run "$1" 2>&1
 }
 
 # Unpack one release into releases/VERSION; fails where there is no network.
 fetch() {
     python -m pip --disable-pip-version-check download -q --no-deps --only-binary :all: \
-        --retries 1 --timeout 10 -d wheels "tzdata==$1" 2>>pip.log
-    python -m zipfile -e "wheels/tzdata-$1-"*.whl unpacked
-    mkdir -p releases
-    mv unpacked/tzdata "releases/$1"
-    rm -rf unpacked
+        --retries 1 --timeout 10 -d wheels "tzdata==$1" >pip.log 2>&1 &&
+        python -m zipfile -e "wheels/tzdata-$1-"*.whl unpacked &&
+        mkdir -p releases &&
+        mv unpacked/tzdata "releases/$1" &&
+        rm -rf unpacked
 }
 
 get_releases() {
@@ -79,7 +83,7 @@ run 'vfs mount mnt'
 run 'ls mnt'
 run 'ls mnt/data@v3'
 
-note "What differs between two versions is what diff says; shared directories it need not even enter"
+note "What differs between two versions; directories that they share diff does not even enter"
 run 'diff -r mnt/data@v1 mnt/data@v3 | head -n 12'
 run 'diff -rq mnt/data@v1 mnt/data@v3 | wc -l'
 run 'find mnt/data@v3 -type f | wc -l'
@@ -91,7 +95,7 @@ run 'vfs log data'
 run 'vfs stats'
 
 note "Nothing can change a version"
-run 'touch mnt/data@v1/new 2>&1 || true'
+run_refused 'touch mnt/data@v1/new'
 
 run 'vfs umount mnt'
 if mounted; then

@@ -7,8 +7,6 @@ import os
 import signal
 import stat
 import subprocess
-import sys
-import tarfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +15,7 @@ import pytest
 
 from tests.support.memory_view import FILES, file_bytes
 from tests.support.mounting import (
+    ROOT,
     MemoryMount,
     memory_mount,
     run,
@@ -24,6 +23,7 @@ from tests.support.mounting import (
     wait_until,
 )
 from vfs.daemon import list_mounts, mounts, unmount
+from vfs.daemon.supervisor import READ_AHEAD_KB
 from vfs.errors import MountProblem
 
 pytestmark = pytest.mark.mounted
@@ -229,6 +229,60 @@ def test_workers_that_crash_at_their_start(mnt: MemoryMount) -> None:
     assert not mnt.is_mounted
 
 
+def test_workers_that_hang_at_their_start(mnt: MemoryMount) -> None:
+    (mnt.store / "hanging").touch()
+    done = mnt.mount(ready_seconds=0.3)
+    assert done.returncode == 1
+    assert "does not answer" in done.stderr
+    assert not mnt.is_mounted
+    assert mnt.record is None
+
+
+def test_two_at_once_for_one_mount_point(mnt: MemoryMount) -> None:
+    both = [subprocess.Popen(mnt.command(), cwd=ROOT, stderr=subprocess.PIPE) for _ in range(2)]
+    said = [process.communicate(timeout=60)[1] for process in both]
+    assert sorted(process.returncode for process in both) == [0, 1], said
+    assert len([m for m in mounts.mounts() if m.mountpoint == str(mnt.mountpoint)]) == 1
+    assert (mnt.mountpoint / "d0/f0").read_bytes() == file_bytes(0, 0)
+
+
+def test_interrupted_before_it_is_ready(mnt: MemoryMount) -> None:
+    (mnt.store / "hanging").touch()
+    with subprocess.Popen(mnt.command(), cwd=ROOT, stderr=subprocess.PIPE) as starting:
+        wait_until(lambda: mnt.is_mounted)
+        pid = mnt.pid
+        starting.send_signal(signal.SIGINT)
+        assert starting.stderr is not None
+        assert b"interrupted" in starting.stderr.read()
+    mnt.let_go()
+    wait_for_end(pid)
+    assert "is gone" in mnt.log
+    assert not mnt.is_mounted
+
+
+def test_unmounted_by_the_kernel_helper_when_the_daemon_dies(mnt: MemoryMount) -> None:
+    assert mnt.mount(options=["auto_unmount"]).returncode == 0
+    os.kill(mnt.pid, signal.SIGKILL)
+    wait_until(lambda: not mnt.is_mounted)
+
+
+def test_housekeeping(mnt: MemoryMount) -> None:
+    assert mnt.mount(housekeeping_seconds=1).returncode == 0
+    wait_until((mnt.store / "cleaned").exists)
+    (mnt.store / "cleaned").unlink()
+    wait_until((mnt.store / "cleaned").exists)
+    assert len(mnt.workers()) == 2
+
+
+def test_read_ahead(mounted: MemoryMount) -> None:
+    mount = mounts.mount_at(mounted.mountpoint)
+    assert mount is not None
+    setting = Path(f"/sys/class/bdi/{mount.device}/read_ahead_kb")
+    if not os.access(setting, os.W_OK):
+        pytest.skip("only root can set it")
+    assert int(setting.read_text()) == READ_AHEAD_KB
+
+
 def test_unmount_of_nothing(tmp_path: Path) -> None:
     with pytest.raises(MountProblem, match="no version is mounted"):
         unmount(tmp_path)
@@ -290,99 +344,3 @@ def test_unmounted_lazily_from_outside_while_a_reader_reads(mounted: MemoryMount
     out, _ = reader.communicate(timeout=20)
     assert out.startswith(b"gone through")
     wait_for_end(pid)
-
-
-# ------------------------------------------------------------------------------- deaths
-
-
-def test_a_worker_killed_in_the_middle_of_a_read(mounted: MemoryMount) -> None:
-    reader = subprocess.Popen(["cat", mounted.mountpoint / "gate"], stdout=subprocess.PIPE)
-    first = mounted.arrival()
-    os.kill(first, signal.SIGKILL)
-    assert mounted.arrival() != first
-    mounted.let_go()
-    out, _ = reader.communicate(timeout=20)
-    assert reader.returncode == 0
-    assert out.startswith(b"gone through")
-    wait_until(lambda: len(mounted.workers()) == 2)
-    assert "fuse_reply" not in mounted.log
-
-
-def test_all_workers_killed_again_and_again_during_tar(mnt: MemoryMount) -> None:
-    assert mnt.mount(directories=100, workers=2).returncode == 0
-    archive = mnt.store / "all.tar"
-    names = [f"d{i}" for i in range(100)]
-    tar = subprocess.Popen(
-        ["tar", "-C", str(mnt.mountpoint), "-cf", str(archive), *names], stderr=subprocess.PIPE
-    )
-    killed = 0
-    while tar.poll() is None:
-        for pid in mnt.workers():
-            os.kill(pid, signal.SIGKILL)
-            killed += 1
-        wait_until(mnt.workers)
-        try:
-            tar.wait(0.03)
-        except subprocess.TimeoutExpired:
-            continue
-    _, said = tar.communicate()
-    assert (tar.returncode, said) == (0, b"")
-    assert killed
-    with tarfile.open(archive) as made:
-        for member in made:
-            if member.isfile():
-                directory, file = (int(part[1:]) for part in member.name.split("/"))
-                content = made.extractfile(member)
-                assert content is not None
-                assert content.read() == file_bytes(directory, file)
-    unmount(mnt.mountpoint)
-
-
-def test_a_kernel_that_cannot_resend(mnt: MemoryMount) -> None:
-    assert mnt.mount(resend=False).returncode == 0
-    # Not by read(2): its read-ahead is repeated by the kernel when it failed.
-    ask = "import os, sys; os.getxattr(sys.argv[1], 'user.gate')"
-    reader = subprocess.Popen(
-        [sys.executable, "-c", ask, mnt.mountpoint / "gate"], stderr=subprocess.PIPE
-    )
-    os.kill(mnt.arrival(), signal.SIGKILL)
-    _, said = reader.communicate(timeout=20)
-    assert reader.returncode == 1
-    assert b"Software caused connection abort" in said
-    assert (mnt.mountpoint / "d0/f0").read_bytes() == file_bytes(0, 0)
-    assert "the request it held fails" in mnt.log
-
-
-def test_a_request_that_kills_every_worker_fails_alone(mounted: MemoryMount) -> None:
-    with pytest.raises(OSError, match="abort") as caught:
-        (mounted.mountpoint / "crash").read_bytes()
-    assert caught.value.errno == errno.ECONNABORTED
-    assert "SIGSEGV" in mounted.log
-    assert (mounted.mountpoint / "d0/f0").read_bytes() == file_bytes(0, 0)
-    wait_until(lambda: len(mounted.workers()) == 2)
-
-
-def test_workers_die_with_the_parent_and_the_dead_mount_is_cleared(mounted: MemoryMount) -> None:
-    workers = mounted.workers()
-    os.kill(mounted.pid, signal.SIGKILL)
-    for pid in workers:
-        wait_for_end(pid)
-    wait_until(lambda: mounts.health(str(mounted.mountpoint)) == "stale")
-    info = next(info for info in list_mounts() if info.mountpoint == mounted.mountpoint)
-    assert info.state == "stale"
-    again = mounted.mount()
-    assert again.returncode == 0
-    assert f"cleared a dead mount at {mounted.mountpoint}" in again.stderr
-    assert (mounted.mountpoint / "d0/f0").read_bytes() == file_bytes(0, 0)
-
-
-def test_a_dead_mount_is_cleared_by_unmounting(
-    mounted: MemoryMount, caplog: pytest.LogCaptureFixture
-) -> None:
-    pid = mounted.pid
-    os.kill(pid, signal.SIGKILL)
-    wait_until(lambda: mounts.health(str(mounted.mountpoint)) == "stale")
-    unmount(mounted.mountpoint)
-    assert "cleared a dead mount" in caplog.text
-    assert not mounted.is_mounted
-    assert list((mounted.store / "run").iterdir()) == []

@@ -4,14 +4,26 @@ from __future__ import annotations
 
 import json
 import os
+import struct
 import sys
 from pathlib import Path
 from typing import Any
 
 from tests.support.memory_view import MemoryView
-from vfs.daemon import MountSpec
+from vfs.daemon import MountSpec, supervisor
 from vfs.daemon.control import check, serve
 from vfs.errors import StoreError, VfsError
+from vfs.fuse import session
+
+
+def set_up(wanted: dict[str, Any]) -> None:
+    """Make this process as it would be on another kernel, or in more of a hurry."""
+    if wanted.get("resend") is False:
+        session.RESEND_MESSAGE = struct.pack("IiQ", 16, 99, 0)  # as before Linux 6.9
+    if wanted.get("clone") is False:
+        session.FUSE_DEV_IOC_CLONE = 0
+    supervisor.READY_SECONDS = wanted.get("ready_seconds", supervisor.READY_SECONDS)
+    supervisor.HOUSEKEEPING_SECONDS = wanted.get("housekeeping_seconds", 30)
 
 
 def main(argument: str) -> int:
@@ -24,16 +36,15 @@ def main(argument: str) -> int:
         options=tuple(wanted.get("options", ())),
         foreground=wanted.get("foreground", False),
     )
-    if wanted.get("resend") is False:
-        from vfs.fuse import session
-
-        session.RESEND_MESSAGE = session.struct.pack("IiQ", 16, 99, 0)  # as before Linux 6.9
+    set_up(wanted)
 
     def open_view() -> MemoryView:
         if (spec.store / "broken").exists():
             raise StoreError("the store is broken", hint="mend it")
         if (spec.store / "crashing").exists():
             os.abort()
+        if (spec.store / "hanging").exists():
+            (spec.store / "control" / "go").read_bytes()
         return MemoryView(spec.store / "control", wanted.get("directories", 20))
 
     def housekeeping() -> None:

@@ -55,13 +55,13 @@ def locate(store: Store, oid: ObjectId) -> Location:
 
 
 def file_offset(store: Store, oid: ObjectId) -> int:
-    """Return where in data.mdb the stored bytes of the object begin."""
+    """Return where in data.mdb the segment begins that holds the object."""
     place = locate(store, oid)
     with store._env.read() as txn:
         pack = bytes(txn.get(number_key(place.pack), db=store._env.tables["packs"]))
     start = (store.path / "data.mdb").read_bytes().find(pack)
     assert start >= 0
-    return start + place.offset
+    return start + place.at
 
 
 def flip_byte(path: Path, offset: int) -> None:
@@ -74,7 +74,7 @@ def flip_byte(path: Path, offset: int) -> None:
 
 
 def damage(store: Store, oid: ObjectId) -> None:
-    """Change one byte in the middle of the stored object."""
+    """Change one byte in the middle of the segment that holds the object."""
     flip_byte(store.path / "data.mdb", file_offset(store, oid) + locate(store, oid).stored // 2)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -81,12 +81,14 @@ def ls(
         found = _walk(repo, target, recursive=recursive)
         if as_json:
             output.write_json_list(_record(path, entry) for path, entry in found)
-            return
-        for path, entry in found:
-            line = _styled(output.write_name(path), entry)
-            if long:
-                line = _details(entry, exact=exact) + line + _arrow(entry)
-            click.echo(line)
+        else:
+            output.write_lines(_lines(found, long=long, exact=exact))
+
+
+def _lines(found: Iterable[tuple[bytes, Entry]], *, long: bool, exact: bool) -> Iterator[bytes]:
+    for path, entry in found:
+        line = _styled(output.name_bytes(path), entry)
+        yield _details(entry, exact=exact) + line + _arrow(entry) if long else line
 
 
 def _list_data_sets(repo: Repository, *, as_json: bool) -> None:
@@ -186,7 +188,7 @@ def _details(entry: Entry, *, exact: bool) -> bytes:
 
 def _arrow(entry: Entry) -> bytes:
     target = Extra.decode(entry.extra).target
-    return b" -> " + output.write_name(target) if target else b""
+    return b" -> " + output.name_bytes(target) if target else b""
 
 
 def _styled(name: bytes, entry: Entry) -> bytes:
@@ -229,7 +231,7 @@ def _group(gid: int) -> str:
 )
 @click.argument(
     "targets",
-    metavar="DATASET[@REVISION]:PATH",
+    metavar="DATASET[@REVISION]:PATH...",
     nargs=-1,
     required=True,
     type=TargetType(path=True),

@@ -153,11 +153,17 @@ def _write(target: Target, result: ImportResult, *, tag: str | None) -> None:
         click.echo(f"nothing changed: {_version(target)} is still {short}{tagged} ({held}; {took})")
         return
     read, new = output.size(result.bytes_read), output.size(result.new_stored_bytes)
-    rate = output.size(result.bytes / result.seconds if result.seconds > 0 else 0)
     click.echo(
         f"{_version(target)} is now {short}{tagged}: {held}; read {read}, newly stored {new}; "
-        f"{took}, {rate}/s"
+        f"{took}, {_rate(result)}"
     )
+
+
+def _rate(result: ImportResult) -> str:
+    seconds = max(result.seconds, 1e-6)
+    if not result.bytes:
+        return f"{result.files / seconds:,.0f} files/s"
+    return f"{output.size(result.bytes / seconds)}/s"
 
 
 def _record(target: Target, result: ImportResult) -> dict[str, Any]:

@@ -154,7 +154,7 @@ def _split(arguments: tuple[str, ...]) -> tuple[Target | None, Path]:
 )
 @click.argument(
     "mountpoints",
-    metavar="MOUNTPOINT",
+    metavar="MOUNTPOINT...",
     nargs=-1,
     required=True,
     type=click.Path(path_type=Path),

@@ -6,7 +6,7 @@ import base64
 import json
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 ID_DIGITS: Final = 12  # of a commit id, as tables show it
 PIPE_WIDTH: Final = 10_000  # columns: nothing is cut or wrapped for a program that reads a table
+BATCH_BYTES: Final = 16 * 1024
 COLUMN_GAP: Final = 2
 LAST_COLUMN_MIN: Final = 10
 UNITS: Final = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
@@ -79,7 +80,7 @@ def path_text(path: bytes) -> str:
     return printable(os.fsdecode(path))
 
 
-def write_name(name: bytes) -> bytes:
+def name_bytes(name: bytes) -> bytes:
     """Return a name for standard output: exact in a pipe, escaped on a terminal."""
     if sys.stdout.isatty():
         return printable(os.fsdecode(name)).encode()
@@ -88,9 +89,23 @@ def write_name(name: bytes) -> bytes:
 
 def write_all(data: bytes) -> None:
     """Write *data* to standard output, which with PYTHONUNBUFFERED may take only a part at once."""
+    sys.stdout.flush()
     rest = memoryview(data)
     while rest:
         rest = rest[sys.stdout.buffer.write(rest) :]
+
+
+def write_lines(lines: Iterable[bytes]) -> None:
+    """Write lines as they come, many at a time: click's echo flushes after each."""
+    batch = bytearray()
+    try:
+        for line in lines:
+            batch += line + b"\n"
+            if len(batch) >= BATCH_BYTES:
+                write_all(bytes(batch))
+                batch.clear()
+    finally:  # what was found before an error is shown
+        write_all(bytes(batch))
 
 
 def text_fields(key: str, value: str | bytes) -> dict[str, str]:
@@ -116,12 +131,18 @@ def write_json(document: Any, *, indent: int | None = 2) -> None:
 
 def write_json_list(documents: Iterable[Any]) -> None:
     """Write one JSON document, a list, an item a line, as the items come."""
-    separator = b"["
+    write_lines(_list_lines(documents))
+
+
+def _list_lines(documents: Iterable[Any]) -> Iterator[bytes]:
+    # A comma belongs to the line before it, which is known to need one only when the next comes.
+    waiting = b"["
+    separator = b""
     for document in documents:
-        line = json.dumps(document, ensure_ascii=False).encode()
-        click.echo(separator + b"\n  " + line, nl=False)
+        yield waiting + separator
+        waiting = b"  " + json.dumps(document, ensure_ascii=False).encode()
         separator = b","
-    click.echo(b"[]" if separator == b"[" else b"\n]")
+    yield from (b"[]",) if not separator else (waiting, b"]")
 
 
 def console(*, stderr: bool = False, width: int | None = None) -> Console:

@@ -54,7 +54,7 @@ def init(settings: Settings, /, path: Path | None) -> None:
 )
 @click.argument(
     "data_sets",
-    metavar="NAME",
+    metavar="NAME...",
     nargs=-1,
     required=True,
     type=TargetType(revision=False),

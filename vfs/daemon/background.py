@@ -28,12 +28,13 @@ def in_background(serve: Callable[[Callable[[], None]], None], log_path: Path, l
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
+        os.close(reader)
         _become_daemon(serve, writer, log_fd)
     os.close(writer)
     os.close(log_fd)
     try:
-        os.waitpid(child, 0)
         with os.fdopen(reader, "rb") as answers:
+            os.waitpid(child, 0)
             # One line, not all until the end: workers hold the pipe, too.
             answer = answers.readline()
     except KeyboardInterrupt:

@@ -79,7 +79,13 @@ def serve(
         return
     from vfs.daemon.background import in_background  # noqa: PLC0415 - `umount` needs it not
 
-    log_path, log_fd = logs.begin_file(spec.store, registry.mount_id(str(spec.mountpoint)))
+    try:
+        log_path, log_fd = logs.begin_file(spec.store, registry.mount_id(str(spec.mountpoint)))
+    except OSError as exc:
+        raise MountProblem(
+            f"can't write a log in {spec.store}: {exc.strerror}",
+            hint="the store has to be writable",
+        ) from exc
 
     def daemon_with_log(ready: Callable[[], None]) -> None:
         logs.configure()

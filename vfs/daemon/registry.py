@@ -86,10 +86,10 @@ def _acquire(path: Path) -> int:
         if attempt + 1 < _TRIES:
             time.sleep(_PAUSE_SECONDS)
     holder = _parse(path)
-    who = f" (process {holder.pid})" if holder else ""
+    where, pid = (holder.mountpoint, str(holder.pid)) if holder else (str(path), "?")
     raise MountProblem(
-        f"a daemon still serves {holder.mountpoint if holder else path}{who}",
-        hint="unmount it first with 'vfs umount', or wait until it has ended",
+        f"process {pid} still serves files of an earlier mount at {where}",
+        hint=f"close them, or end it: kill {pid}",
     )
 
 

@@ -38,7 +38,9 @@ WATCHED: Final = ENDING | {signal.SIGCHLD}
 READY_SECONDS: Final = 30.0
 GRACE_SECONDS: Final = 1.0  # between unmounting and killing the workers
 HOUSEKEEPING_SECONDS: Final = 30
-READ_AHEAD_KB: Final = 2048  # two requests of 1 MiB at once, one for each of two cores: 1.3 GB/s, not 0.8
+READ_AHEAD_KB: Final = (
+    2048  # two requests of 1 MiB at once, one for each of two cores: 1.3 GB/s, not 0.8
+)
 
 _SESSION_OVER: Final = frozenset((errno.ENODEV, errno.ECONNABORTED))
 _ENDED, _CRASHED, _NOT_STARTED = 0, 1, 3
@@ -145,7 +147,7 @@ class Supervisor:
                 self._close_clone(worker)
                 if not self._is_ready:
                     raise self._cannot_go_on(f"{self._mountpoint} was unmounted at once")
-                log.info("%s was unmounted", self._mountpoint)
+                log.info("%s was unmounted or aborted", self._mountpoint)
                 return False
             self._read_reports()
             self._replace(pid, worker, status)
@@ -308,6 +310,7 @@ class Supervisor:
         except OSError as exc:
             if exc.errno not in _SESSION_OVER:
                 raise
+        view.close()
         return _ENDED
 
     def _report(self, **facts: str | int) -> None:

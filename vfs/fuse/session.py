@@ -48,10 +48,7 @@ class Session:
             try:
                 pyfuse3.init(self._operations, mountpoint, options)
             except RuntimeError as exc:
-                raise MountProblem(
-                    f"can't mount at {mountpoint}: {said() or exc}",
-                    hint="see the message of libfuse",
-                ) from exc
+                raise MountProblem(f"can't mount at {mountpoint}: {said() or exc}") from exc
         loop.run(self._until_initialised)
 
     def _until_initialised(self, fd: int) -> bool:

@@ -40,12 +40,9 @@ class Commit:
 
     def encode(self) -> bytes:
         """Return the canonical bytes."""
-        provenance = json.dumps(
-            self.provenance, sort_keys=True, separators=(",", ":"), ensure_ascii=False
-        )
         # The root's own name is empty, which no leaf holds: it stands in its leaf as "root".
         parts = [_MAGIC, _TIME.pack(self.time_ns), _U16.pack(len(self.parents)), *self.parents]
-        for text in (self.author, self.message, provenance):
+        for text in (self.author, self.message, _json(self.provenance)):
             raw = text.encode("utf-8", "surrogateescape")
             parts += (_U32.pack(len(raw)), raw)
         parts.append(encode_leaf([self.root._replace(name=_ROOT_NAME)]))
@@ -80,11 +77,17 @@ def _text(cursor: Cursor) -> str:
     return cursor.take(length).decode("utf-8", "surrogateescape")
 
 
+def _json(value: Mapping[str, JSON]) -> str:
+    return json.dumps(
+        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    )
+
+
 def _mapping(text: str) -> Mapping[str, JSON]:
     try:
         value = json.loads(text)
+        if isinstance(value, dict) and _json(value) == text:
+            return value
     except (ValueError, RecursionError):
-        value = None
-    if not isinstance(value, dict):
-        raise CorruptObject("a commit's provenance is no JSON object")
-    return value
+        pass
+    raise CorruptObject("a commit's provenance is no JSON object in its canonical form")

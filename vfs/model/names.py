@@ -84,6 +84,9 @@ def parse_target(text: str) -> Target:
     revision = match["rev"]
     if revision == "":
         raise InvalidName(f"'{text}' names no revision behind the '@'")
-    parts = os.fsencode(match["path"] or "").split(b"/")
+    try:
+        parts = os.fsencode(match["path"] or "").split(b"/")
+    except UnicodeEncodeError:
+        raise InvalidName(f"{text!r} has a character that no file name can have") from None
     path = tuple(check_entry_name(part) for part in parts if part not in (b"", b"."))
     return Target(data_set, revision or "", path)

@@ -105,7 +105,8 @@ class Repository:
         return self.store.refs.data_sets()
 
     def require_data_set(self, name: str) -> str:
-        """Return *name*. Raises NotFound with near misses."""
+        """Return *name*. Raises InvalidName, or NotFound with near misses."""
+        check_data_set_name(name)
         if not self.store.refs.has_data_set(name):
             known = self.data_sets()
             raise NotFound(

@@ -19,6 +19,7 @@ from vfs.model.names import DEFAULT_BRANCH
 
 HEX_MIN_DIGITS: Final = 4
 STEP_MAX: Final = 1_000_000
+TEXT_MAX: Final = 255
 
 _REVISION: Final = re.compile(
     r"(?P<base>[A-Za-z0-9._-]*)(?P<at>@)?(\{(?P<when>[^{}]*)\})?(?P<steps>([~^][0-9]*)*)"
@@ -52,7 +53,7 @@ class Revision:
 
 def parse_revision(text: str, now: datetime | None = None) -> Revision:
     """Return what *text* means. Raises InvalidName."""
-    match = _REVISION.fullmatch(text)
+    match = _REVISION.fullmatch(text) if len(text) <= TEXT_MAX else None
     if match is None or bool(match["at"]) > bool(match["when"] is not None):
         raise InvalidName(
             f"'{text}' is not a revision",

@@ -8,8 +8,11 @@ may leave a transaction's block.
 from __future__ import annotations
 
 import errno
+import os
+import subprocess
+import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -86,11 +89,22 @@ class _Gate:
                 self._idle.notify_all()
 
 
+_SHORT_WRITE_BYTES: Final = 1 << 20
+
+_READ_ALL: Final = """
+import lmdb, os, sys
+env = lmdb.open(sys.argv[1], readonly=True, create=False)
+env.copyfd(os.open(os.devnull, os.O_WRONLY), compact=True)
+"""
+
+
 class Environment:
     """An open environment with the tables of a store. Thread-safe; not to be held over a fork."""
 
     def __init__(self, path: Path, *, create: bool, map_bytes: int | None = None) -> None:
         self.gate = _Gate()
+        self.path = path
+        self.tables: dict[str, lmdb._Database] = {}
         data_bytes = 0 if create else (path / "data.mdb").stat().st_size
         size = map_bytes or MAP_START_BYTES
         while size < data_bytes:
@@ -110,13 +124,42 @@ class Environment:
             )
             try:
                 self._env.reader_check()  # frees what killed readers still hold
-                self.tables = {
-                    name: self._env.open_db(name.encode(), create=create) for name in TABLES
-                }
-            except lmdb.Error:
+                self._require_whole()
+            except BaseException:
                 self._env.close()
                 raise
-        self.path = path
+
+    def open_tables(self, names: Iterable[str] = TABLES, *, create: bool = False) -> None:
+        """Open tables; no transaction may be open. Raises StoreError where one is missing."""
+        for name in names:
+            with translated(self.path):
+                self.tables[name] = self._open_table(name, create=create)
+
+    def _open_table(self, name: str, *, create: bool) -> lmdb._Database:
+        while True:
+            try:
+                return self._env.open_db(name.encode(), create=create)
+            except lmdb.MapResizedError:  # by another process, since this one opened it
+                self._env.set_mapsize(0)
+
+    def _require_whole(self) -> None:
+        """Raise StoreError when the data file has lost its end.
+
+        Whoever read there would be killed (SIGBUS). LMDB itself leaves the last pages unwritten
+        when a transaction took them and freed them again, so a short file is read once by a
+        process that may die of it. If it does not, the file gets the length it should have.
+        """
+        data, size = self.path / "data.mdb", self.page_bytes()
+        if data.stat().st_size >= size:
+            return
+        command = [sys.executable, "-P", "-c", _READ_ALL, str(self.path)]
+        if subprocess.run(command, capture_output=True, check=False).returncode:
+            raise StoreError(
+                f"the store {self.path} is damaged: its data file has lost its end",
+                hint="restore it from a backup; nothing was changed",
+            )
+        with data.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), size - 1, 1)  # never shrinks, as truncate could
 
     def close(self) -> None:
         """Close; no transaction may be open."""
@@ -233,7 +276,7 @@ def _translate(error: lmdb.Error, path: Path) -> Exception:
         return StoreError(f"{path} holds LMDB data, but no vfs store", hint="give another --store")
     if isinstance(error, lmdb.ReadersFullError):
         return StoreError(f"more than {MAX_READERS} readers use the store {path}")
-    if _os_errno(error) in (errno.ENOSPC, errno.EDQUOT):
+    if _is_disk_full(error, path):
         return StoreFull(
             f"the disk that holds the store {path} is full",
             hint="make room there; what was confirmed is kept",
@@ -241,9 +284,11 @@ def _translate(error: lmdb.Error, path: Path) -> Exception:
     return StoreError(f"the store {path} can't be used: {error}")
 
 
-def _os_errno(error: lmdb.Error) -> int:
-    code = getattr(error, "code", 0)
-    if isinstance(code, int) and code > 0:
-        return code
-    text = str(error)
-    return errno.ENOSPC if "No space left" in text else 0
+def _is_disk_full(error: lmdb.Error, path: Path) -> bool:
+    if any(os.strerror(code) in str(error) for code in (errno.ENOSPC, errno.EDQUOT)):
+        return True
+    if os.strerror(errno.EIO) not in str(error):
+        return False
+    # LMDB calls it EIO when a write ends early, as the one does that fills the disk.
+    disk = os.statvfs(path)
+    return disk.f_bavail * disk.f_frsize < _SHORT_WRITE_BYTES

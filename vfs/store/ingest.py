@@ -25,6 +25,7 @@ from vfs.store.layout import (
     Location,
     number_key,
     pack_location,
+    unpack_location,
 )
 from vfs.store.numbers import Numbering, next_number
 
@@ -105,7 +106,7 @@ class Ingest:
         self._env = env
         self._numbering = numbering
         self._lock = threading.Lock()
-        self._claimed: set[ObjectId] = set()
+        self._claimed: set[tuple[bool, ObjectId]] = set()
         self._data = _Pack()
         self._nodes = _Pack()
         self._queue: queue.Queue[_Pack | threading.Event | None] = queue.Queue(QUEUE_PACKS)
@@ -140,7 +141,7 @@ class Ingest:
         is behind.
         """
         ids = [object_id(chunk) for chunk in chunks]
-        new = self._claim(ids)
+        new = self._claim(Kind.CHUNK, ids)
         end = at = 0
         for run in [1] * len(chunks) if runs is None else runs:
             end += run
@@ -160,7 +161,7 @@ class Ingest:
     def add_object(self, kind: Kind, data: bytes) -> ObjectId:
         """Add one object that is not a chunk; return its id."""
         oid = object_id(data)
-        if self._claim([oid]):
+        if self._claim(kind, [oid]):
             is_leaf = kind is Kind.TREE and not data[_LEAF_LEVEL_AT]
             self._append(kind, [(oid, len(data))], _segment(data, leaf=is_leaf))
         return oid
@@ -186,23 +187,24 @@ class Ingest:
         written.wait()
         self._raise_failure()
 
-    def _claim(self, ids: Sequence[ObjectId]) -> list[int]:
+    def _claim(self, kind: Kind, ids: Sequence[ObjectId]) -> list[int]:
         """Return the indices of the ids that nobody has stored or is storing."""
+        is_tree = kind is Kind.TREE
         with self._lock:
             mine = []
             for index, oid in enumerate(ids):
-                if oid not in self._claimed:
-                    self._claimed.add(oid)
+                if (is_tree, oid) not in self._claimed:
+                    self._claimed.add((is_tree, oid))
                     mine.append(index)
         if not mine:
             return mine
         # The index is read after the claim: a row that the writer commits in between is seen.
         with self._env.read() as txn:
             table = self._env.tables["objects"]
-            known = [index for index in mine if txn.get(ids[index], db=table) is not None]
+            known = [index for index in mine if _has(txn.get(ids[index], db=table), kind)]
         if known:
             with self._lock:
-                self._claimed.difference_update(ids[index] for index in known)
+                self._claimed.difference_update((is_tree, ids[index]) for index in known)
             gone = set(known)
             mine = [index for index in mine if index not in gone]
         return mine
@@ -253,7 +255,9 @@ class Ingest:
         with self._lock:
             self.stored_bytes += new
             for pack in batch:
-                self._claimed.difference_update(item.oid for item in pack.objects)
+                self._claimed.difference_update(
+                    (item.place.kind == Kind.TREE, item.oid) for item in pack.objects
+                )
 
     def _store(self, txn: lmdb.Transaction[memoryview], batch: list[_Pack]) -> int:
         tables = self._env.tables
@@ -263,12 +267,22 @@ class Ingest:
             txn.put(number_key(number), b"".join(pack.parts), db=tables["packs"], append=True)
             for item in pack.objects:
                 # Another process may have stored the same object meanwhile: the first one stays.
-                row = pack_location(item.place._replace(pack=number))
-                if txn.put(item.oid, row, overwrite=False, db=tables["objects"]):
+                if not _has(txn.get(item.oid, db=tables["objects"]), Kind(item.place.kind)):
+                    row = pack_location(item.place._replace(pack=number))
+                    txn.put(item.oid, row, db=tables["objects"])
                     new += item.place.stored * item.place.size // max(item.place.raw, 1)
                     if item.leaf is not None:
                         self._numbering.register(txn, item.oid, item.leaf)
         return new
+
+
+def _has(row: memoryview | None, kind: Kind) -> bool:
+    """Say whether an object of *kind* is stored when its row in the index is *row*.
+
+    A tree leaf is stored with its inode numbers. One that is there only as the content of some
+    file is not: whoever can guess a leaf could else add it as a file, and hide the directory.
+    """
+    return row is not None and (kind is not Kind.TREE or unpack_location(row).kind == kind)
 
 
 def _is_full(batch: list[_Pack]) -> bool:

@@ -65,9 +65,12 @@ def unpack_location(value: memoryview) -> Location:
         raise CorruptObject("the index of objects is damaged")
     head, pack, at, stored, raw, offset, size = _LOCATION.unpack(value)
     compressed = bool(head & _COMPRESSED)
-    if raw > OBJECT_MAX_BYTES or offset + size > raw or not (compressed or stored == raw):
+    kind = head & ~_COMPRESSED
+    if kind > Kind.COMMIT or raw > OBJECT_MAX_BYTES or offset + size > raw:
         raise CorruptObject("the index of objects is damaged")
-    return Location(head & ~_COMPRESSED, compressed, pack, at, stored, raw, offset, size)
+    if stored > raw or not (compressed or stored == raw):
+        raise CorruptObject("the index of objects is damaged")
+    return Location(kind, compressed, pack, at, stored, raw, offset, size)
 
 
 class NumberRow(NamedTuple):

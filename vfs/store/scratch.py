@@ -19,7 +19,6 @@ class Scratch:
     """A sorted map, for one thread. A context manager: leaving it deletes it."""
 
     def __init__(self, parent: Path) -> None:
-        parent.mkdir(mode=0o700, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=parent, prefix="scratch-") as path:
             self._env = lmdb.open(path, map_size=_MAP_BYTES, sync=False, metasync=False, lock=False)
         # The files have no name from here on: the kernel frees them, however this process ends.

@@ -55,15 +55,16 @@ class Store:
     @classmethod
     def create(cls, path: Path) -> Store:
         """Make an empty store in *path*, which must be missing or an empty directory."""
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            raise AlreadyExists(
-                f"{path} exists and is not an empty directory", hint="choose another place"
-            )
         try:
+            if path.exists() and (not path.is_dir() or any(path.iterdir())):
+                raise AlreadyExists(
+                    f"{path} exists and is not an empty directory", hint="choose another place"
+                )
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
             raise StoreError(f"{path} can't be made: {error.strerror}") from error
         env = Environment(path, create=True)
+        env.open_tables(create=True)
         identity, secret = uuid.uuid4(), os.urandom(_SECRET_BYTES)
 
         def change(txn: lmdb.Transaction[memoryview]) -> None:
@@ -81,17 +82,20 @@ class Store:
 
         Raises StoreError when there is none, or one that this version can't read.
         """
-        if not (path / "data.mdb").is_file():
-            raise StoreError(
-                f"there is no store at {path}",
-                hint=f"make one with: vfs --store {path} init",
-            )
         try:
+            if not (path / "data.mdb").is_file():
+                raise StoreError(
+                    f"there is no store at {path}",
+                    hint=f"make one with: vfs --store {path} init",
+                )
             env = Environment(path, create=False, map_bytes=map_bytes)
         except OSError as error:
             raise StoreError(f"the store {path} can't be read: {error.strerror}") from error
         try:
-            return cls(path, env, *_check_format(env, path))
+            env.open_tables(["meta"])  # another format may have other tables
+            identity, secret = _check_format(env, path)
+            env.open_tables()
+            return cls(path, env, identity, secret)
         except BaseException:
             env.close()
             raise
@@ -121,7 +125,13 @@ class Store:
 
     def scratch(self) -> Scratch:
         """Return a context with a sorted map on the store's disk."""
-        return Scratch(self.path / "tmp")
+        return Scratch(self.scratch_dir())
+
+    def scratch_dir(self) -> Path:
+        """Return a directory on the store's disk for files without a name."""
+        path = self.path / "tmp"
+        path.mkdir(mode=0o700, exist_ok=True)
+        return path
 
     def check_readers(self) -> int:
         """Free what killed readers hold; return how many there were."""

@@ -186,3 +186,16 @@ def test_no_escape_sequences_in_a_pipe_whatever_the_environment(
     command = [sys.executable, "-m", "vfs", "--store", str(prepared), *args]
     shown = subprocess.run(command, capture_output=True, check=True).stdout
     assert b"\x1b" not in shown.replace(b"escape\x1b[31m", b"")
+
+
+def test_a_long_list_comes_whole(change: Run, tmp_path: Path) -> None:
+    """Longer than what is written at once."""
+    source = tmp_path / "many"
+    source.mkdir()
+    names = [f"a-rather-long-name-{number:05}" for number in range(1500)]
+    for name in names:
+        (source / name).write_text("")
+    change("import", str(source), "data", "-m", "many")
+    assert change("ls", "data").stdout.splitlines() == names
+    listed = json.loads(change("ls", "--json", "data").stdout)
+    assert [entry["path"] for entry in listed] == names

@@ -153,9 +153,9 @@ def test_a_name_is_exact_in_a_pipe_and_escaped_on_a_terminal(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     on_terminal(monkeypatch)
-    assert output.write_name(b"a\x1b\xff") == b"a\\x1b\\xff"
+    assert output.name_bytes(b"a\x1b\xff") == b"a\\x1b\\xff"
     monkeypatch.setattr("sys.stdout", io.StringIO())
-    assert output.write_name(b"a\x1b\xff") == b"a\x1b\xff"
+    assert output.name_bytes(b"a\x1b\xff") == b"a\x1b\xff"
 
 
 def test_progress_is_shown_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch) -> None:

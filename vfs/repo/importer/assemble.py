@@ -43,7 +43,17 @@ class Known(NamedTuple):
 class Directory:
     """A directory whose entries are arriving."""
 
-    __slots__ = ("edits", "full", "has_links", "head", "matched", "number", "old", "parent", "record")
+    __slots__ = (
+        "edits",
+        "full",
+        "has_links",
+        "head",
+        "matched",
+        "number",
+        "old",
+        "parent",
+        "record",
+    )
 
     def __init__(
         self, head: Entry, number: int, old: OldDirectory | None, record: Record | None
@@ -120,7 +130,8 @@ class Assembler:
     def add_other_link(self, item: tuple[Entry, Known], _ids: Ids) -> None:
         """Append one more name of an inode that was appended before."""
         entry, known = item
-        assert self._top is not None and known.link is not None
+        assert self._top is not None
+        assert known.link is not None
         self._top.has_links = True
         entry = self._links.other(known.link, entry.name, self._top.number)
         self._add(self._top, entry, known.stamp)
@@ -232,9 +243,7 @@ def _merged(directory: Directory) -> Iterator[tuple[Entry, bytes]]:
     return _merge(records(), directory.edits)
 
 
-def _merge(
-    records: Iterator[Record], edits: dict[bytes, _Change]
-) -> Iterator[tuple[Entry, bytes]]:
+def _merge(records: Iterator[Record], edits: dict[bytes, _Change]) -> Iterator[tuple[Entry, bytes]]:
     waiting = sorted(edits.items(), reverse=True)
     for name, stamp, leaf, index in records:
         while waiting and waiting[-1][0] < name:

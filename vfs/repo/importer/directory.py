@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Self
 
 from blake3 import blake3
 
@@ -41,7 +41,7 @@ class DirectoryImport:
         self._index: NewIndex | None = None
         self._root_offset = 0
 
-    def __enter__(self) -> DirectoryImport:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_exception: object) -> None:
@@ -72,7 +72,7 @@ class DirectoryImport:
             tally=tally,
             problems=problems,
             skip=_skip(self._repo.store.path, self._source),
-            spill_dir=self._repo.store.path / "tmp",
+            spill_dir=self._repo.store.scratch_dir(),
         )
         known = None if old is None or self._checksum else old.root()
         walker.walk(os.fsencode(self._source), known)
@@ -99,8 +99,8 @@ class DirectoryImport:
 
 def _skip(store: Path, source: Path) -> Callable[[os.stat_result], str | None]:
     """Return what says why a directory below *source* is left out."""
-    of_store = os.stat(store)
-    hubs = _mounted_devices() - {os.stat(source).st_dev}
+    of_store = store.stat()
+    hubs = _mounted_devices() - {source.stat().st_dev}
 
     def skip(st: os.stat_result) -> str | None:
         if (st.st_dev, st.st_ino) == (of_store.st_dev, of_store.st_ino):

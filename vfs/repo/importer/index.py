@@ -52,7 +52,7 @@ Record = tuple[bytes, bytes, Leaf, int]
 
 
 def is_settled(ctime_ns: int, now_ns: int) -> bool:
-    """Say whether an inode with *ctime_ns*, looked at after *now_ns*, can be trusted to show changes."""
+    """Say whether an inode of *ctime_ns*, looked at after *now_ns*, would show a later change."""
     coarse = ctime_ns % 1_000_000_000 == 0
     return ctime_ns + (RACY_COARSE_NS if coarse else RACY_NS) < now_ns
 
@@ -101,17 +101,23 @@ class OldDirectory:
     def segments(self) -> Iterator[Segment]:
         """Yield the segments in name order, up to the first damaged one."""
         for offset in self._segments:
-            try:
-                payload = self._index.block(offset)
-                (count,) = _OFFSET.unpack_from(payload)
-                at = _OFFSET.size + count * FINGERPRINT.size
-                leaf = decode_node(payload[at:])
-            except (CorruptObject, struct.error):
-                leaf = None
-            if not isinstance(leaf, Leaf) or len(leaf) != count:
+            segment = self._segment(offset)
+            if segment is None:
                 self.is_whole = False
                 return
-            yield Segment(offset, leaf, payload[_OFFSET.size : at])
+            yield segment
+
+    def _segment(self, offset: int) -> Segment | None:
+        try:
+            payload = self._index.block(offset)
+            (count,) = _OFFSET.unpack_from(payload)
+            at = _OFFSET.size + count * FINGERPRINT.size
+            leaf = decode_node(payload[at:])
+        except (CorruptObject, struct.error):
+            return None
+        if not isinstance(leaf, Leaf) or len(leaf) != count:
+            return None
+        return Segment(offset, leaf, payload[_OFFSET.size : at])
 
     def records(self) -> Iterator[Record]:
         """Yield the entries in name order; fewer where a block is damaged."""
@@ -132,17 +138,21 @@ class OldIndex:
     """The index that the last import left."""
 
     def __init__(self, path: Path) -> None:
-        """Raises OSError, or CorruptObject for anything that is no whole index."""
+        """Raises OSError, or CorruptObject for anything that is no whole index.
+
+        `whole` is the size that the file had when all of it was new.
+        """
         with path.open("rb") as file:
             self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         self.path = path
         self.size = len(self._map)
         try:
             payload = self.block(self.size - _BLOCK.size - _TRAILER.size)
-            commit, self._root, self._whole, magic = _TRAILER.unpack(payload)
+            trailer: tuple[bytes, int, int, bytes] = _TRAILER.unpack(payload)
         except (CorruptObject, struct.error):
             self.close()
             raise CorruptObject("the import index is damaged") from None
+        commit, self._root, self.whole, magic = trailer
         if magic != _MAGIC:
             self.close()
             raise CorruptObject("the import index is of another version")
@@ -166,12 +176,7 @@ class OldIndex:
     @property
     def is_bloated(self) -> bool:
         """Say whether most of it has been replaced since it was written whole."""
-        return self.size > 2 * self._whole + _BLOAT_BYTES
-
-    @property
-    def whole(self) -> int:
-        """Return the size that it had when all of it was new."""
-        return self._whole
+        return self.size > 2 * self.whole + _BLOAT_BYTES
 
     def block(self, offset: int) -> bytes:
         """Return the payload of a block. Raises CorruptObject."""
@@ -304,4 +309,3 @@ class NewIndex:
             os.close(self._file)
             self._file = -1
             self._temporary.unlink(missing_ok=True)
-

@@ -93,9 +93,7 @@ def entry_of(name: bytes, st: os.stat_result, xattrs: Xattrs, target: bytes = b"
         size = len(target)
         if xattrs or rdev or target:
             extra = Extra(rdev=rdev, target=target, xattrs=xattrs).encode()
-    return Entry(
-        name, mode, st.st_uid, st.st_gid, st.st_mtime_ns, size, NO_CONTENT, 0, extra
-    )
+    return Entry(name, mode, st.st_uid, st.st_gid, st.st_mtime_ns, size, NO_CONTENT, 0, extra)
 
 
 def with_holes(entry: Entry, holes: int) -> Entry:

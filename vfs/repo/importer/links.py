@@ -11,7 +11,7 @@ import struct
 from contextlib import ExitStack
 from dataclasses import replace
 from itertools import islice
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Self
 
 from blake3 import blake3
 
@@ -54,7 +54,7 @@ class Links:
         self._opened: Scratch | None = None
         self._edits: Scratch
 
-    def __enter__(self) -> Links:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_exception: object) -> None:

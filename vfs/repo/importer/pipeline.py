@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from vfs.ids import ObjectId
-from vfs.store.store import Ingest
+from vfs.store.ingest import Ingest
 
 BATCH_BYTES: Final = 1 << 20
 BATCH_EVENTS: Final = 2048

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import stat
 import time
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Protocol
+from typing import TYPE_CHECKING, BinaryIO, Protocol, Self
 
 from vfs.errors import InvalidInput, NotFound
 from vfs.model.entry import directory_entry
@@ -16,6 +15,8 @@ from vfs.model.names import DEFAULT_BRANCH
 from vfs.repo.importer.api import SILENT, ImportResult, ProblemList, Tally
 from vfs.repo.importer.directory import DirectoryImport
 from vfs.repo.importer.pipeline import Pipeline
+from vfs.repo.importer.single import FileImport
+from vfs.repo.importer.tar import TarImport, is_tar
 from vfs.repo.trees import TreeBuilder, edit_paths
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 class Source(Protocol):
     """Something that can be imported. A context manager."""
 
-    def __enter__(self) -> Source: ...
+    def __enter__(self) -> Self: ...
     def __exit__(self, *exception: object) -> None: ...
 
     def read(
@@ -107,22 +108,22 @@ def _open(
                 f"standard input can't be imported as '{options.format}'",
                 hint="only a tar archive can come from there",
             )
-        raise InvalidInput("tar")
+        return TarImport(repo, source, target)
     try:
         mode = source.stat().st_mode
     except OSError as error:
         raise NotFound(f"{source} can't be read: {error.strerror}") from error
     found = options.format
     if found == "auto":
-        found = "dir" if stat.S_ISDIR(mode) else "file"
+        found = "dir" if stat.S_ISDIR(mode) else "tar" if is_tar(source) else "file"
     if (found == "dir") != stat.S_ISDIR(mode):
         what = "a directory" if stat.S_ISDIR(mode) else "no directory"
         raise InvalidInput(f"{source} is {what}", hint="leave --format away")
     if found == "dir":
         return DirectoryImport(repo, source, target, checksum=options.checksum)
     if found == "tar":
-        raise InvalidInput("tar")
-    raise InvalidInput("file")
+        return TarImport(repo, source, target)
+    return FileImport(source, target)
 
 
 def _new_root(
@@ -143,7 +144,7 @@ def _new_root(
 
 
 def _provenance(source: Path | BinaryIO, options: ImportOptions) -> dict[str, JSON]:
-    shown = os.path.abspath(source) if isinstance(source, Path) else "-"
+    shown = str(source.resolve()) if isinstance(source, Path) else "-"
     return {
         "command": list(options.command),
         "host": socket.gethostname(),

@@ -96,11 +96,15 @@ class Walker:
     def walk(self, source: bytes, old: OldDirectory | None) -> None:
         """Walk the directory *source*; *old* is what the index knows of it.
 
-        Raises OSError when it can't be read itself.
+        Raises SourceProblem when it can't be read itself.
         """
-        # The source itself may be named by a symlink.
-        fd = os.open(source, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        self._enter(b"", fd, old, None)
+        try:
+            # The source itself may be named by a symlink.
+            fd = os.open(source, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            self._enter(b"", fd, old, None)
+        except (OSError, Unreadable) as error:
+            reason = error.strerror if isinstance(error, OSError) else str(error)
+            raise SourceProblem(f"{os.fsdecode(source)} can't be imported: {reason}") from error
         try:
             while self._levels:
                 self._continue(self._levels[-1])
@@ -152,9 +156,7 @@ class Walker:
             old = level.old.child(record)
         self._enter(name, fd, old, record)
 
-    def _enter(
-        self, name: bytes, fd: int, old: OldDirectory | None, record: Record | None
-    ) -> None:
+    def _enter(self, name: bytes, fd: int, old: OldDirectory | None, record: Record | None) -> None:
         """Begin a directory, of which *fd* is taken over."""
         try:
             before = os.fstat(fd)
@@ -293,9 +295,7 @@ class Walker:
 
     def _is_known(self, st: os.stat_result, name: bytes, record: Record) -> bool:
         """Take an entry over from the index if it is unchanged; say whether it is."""
-        stamp = FINGERPRINT.pack(
-            st.st_ino, st.st_ctime_ns, st.st_mtime_ns, st.st_size, st.st_mode
-        )
+        stamp = FINGERPRINT.pack(st.st_ino, st.st_ctime_ns, st.st_mtime_ns, st.st_size, st.st_mode)
         if stamp != record[1]:
             return False
         if st.st_nlink == 1:

@@ -1,0 +1,175 @@
+"""The commands mount, umount and mounts, as a user runs them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.mounting import lazy_unmount, wait_for_end, wait_until
+from vfs.daemon import mounts, registry
+
+pytestmark = pytest.mark.mounted
+
+Vfs = Callable[..., subprocess.CompletedProcess[str]]
+COMMAND = [sys.executable, "-m", "vfs"]
+
+
+@pytest.fixture
+def vfs(tmp_path: Path) -> Vfs:
+    """Runs a command on a store that holds data@v1 and data@v2."""
+
+    def run(*args: object, code: int = 0) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [*COMMAND, "--store", str(tmp_path / "store"), *map(str, args)],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == code, done
+        return done
+
+    run("init")
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "same").write_text("same")
+    for name in ("v1", "v2"):
+        (source / "file").write_text(name)
+        run("import", "--create", source, "data", "-m", name, "--tag", name)
+    return run
+
+
+@pytest.fixture
+def mnt(tmp_path: Path) -> Iterator[Path]:
+    """An empty directory; what is mounted on it at the end is taken away."""
+    mountpoint = tmp_path / "mnt"
+    mountpoint.mkdir()
+
+    def end() -> None:
+        record = registry.find(tmp_path / "store", str(mountpoint))
+        if record is not None:
+            os.kill(record.pid, signal.SIGTERM)
+            wait_for_end(record.pid)
+
+    with ExitStack() as undo:
+        undo.callback(end)
+        undo.callback(lazy_unmount, mountpoint)
+        yield mountpoint
+
+
+def listed(vfs: Vfs, mountpoint: Path) -> dict[str, Any]:
+    """What `vfs mounts` says of a mount; there may be others on this machine."""
+    found = json.loads(vfs("mounts", "--json").stdout)
+    return next(info for info in found if info["mountpoint"] == str(mountpoint))
+
+
+def test_the_hub_is_mounted_listed_and_unmounted(vfs: Vfs, mnt: Path) -> None:
+    said = vfs("mount", mnt)
+    assert said.stdout == f"mounted all versions on {mnt}; 'vfs umount {mnt}' ends it\n"
+    assert said.stderr == ""
+    assert {"data@main", "data@v1", "data@v2"} <= {path.name for path in mnt.iterdir()}
+    assert (mnt / "data@v1" / "file").read_text() == "v1"
+
+    info = listed(vfs, mnt)
+    assert (info["target"], info["state"]) == (None, "ok")
+    assert info["pid"] > 0
+    assert str(mnt) in vfs("mounts").stdout
+
+    again = vfs("mount", mnt, code=1)
+    assert str(mnt) in again.stderr
+    assert again.stderr.count("\n") == 2
+
+    assert vfs("umount", mnt).stdout == f"unmounted {mnt}\n"
+    assert list(mnt.iterdir()) == []
+    assert vfs("umount", mnt, code=1).stderr.startswith("vfs: ")
+
+
+def test_one_version_alone(vfs: Vfs, mnt: Path) -> None:
+    assert "mounted data@v1 on " in vfs("mount", "data@v1", mnt, "--workers", "1").stdout
+    assert (mnt / "file").read_text() == "v1"
+    info = listed(vfs, mnt)
+    assert (info["target"], info["workers"]) == ("data@v1", 1)
+    vfs("umount", mnt)
+
+
+def test_options(vfs: Vfs, mnt: Path) -> None:
+    vfs("mount", mnt, "-o", "noexec,nodev", "-o", "nosuid")
+    line = next(
+        line for line in Path("/proc/self/mounts").read_text().splitlines() if f" {mnt} " in line
+    )
+    assert {"ro", "noexec", "nodev", "nosuid"} <= set(line.split()[3].split(","))
+    vfs("umount", mnt)
+
+
+def test_a_mount_in_use_is_left_unless_lazily(vfs: Vfs, mnt: Path) -> None:
+    vfs("mount", mnt)
+    with (mnt / "data@v1" / "file").open() as used:
+        busy = vfs("umount", mnt, code=1)
+        assert busy.stderr.startswith("vfs: ")
+        assert mounts.mount_at(mnt) is not None
+        vfs("umount", mnt, "--lazy")
+        assert mounts.mount_at(mnt) is None
+        assert used.read() == "v1"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_in_the_foreground(vfs: Vfs, mnt: Path, tmp_path: Path, number: int) -> None:
+    command = [*COMMAND, "--store", str(tmp_path / "store"), "mount", "-f", str(mnt)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as daemon:
+        wait_until(lambda: mounts.mount_at(mnt) or daemon.poll() is not None)
+        assert (mnt / "data@v2" / "file").read_text() == "v2"
+        daemon.send_signal(number)
+        _, said = daemon.communicate(timeout=30)
+    assert daemon.returncode == 0
+    assert said.startswith(f"all versions on {mnt}, until ")
+    assert mounts.mount_at(mnt) is None
+
+
+def test_a_stale_mount_is_said_and_cleared(vfs: Vfs, mnt: Path, tmp_path: Path) -> None:
+    def kill() -> None:
+        record = registry.find(tmp_path / "store", str(mnt))
+        assert record is not None
+        os.kill(record.pid, signal.SIGKILL)
+        wait_until(lambda: registry.find(tmp_path / "store", str(mnt)) is None)
+
+    vfs("mount", mnt)
+    kill()
+    assert listed(vfs, mnt)["state"] == "stale"
+    said = vfs("mount", mnt)
+    assert "vfs: cleared a dead mount at " in said.stderr
+    assert (mnt / "data@v1" / "file").read_text() == "v1"
+    kill()
+    assert "vfs: cleared a dead mount at " in vfs("umount", mnt).stderr
+    assert mounts.mount_at(mnt) is None
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (["data@v3", "{mnt}"], "no revision 'v3'"),
+        (["dta@v1", "{mnt}"], "did you mean 'data'?"),
+        (["{mnt}/missing"], "missing"),
+        (["{source}"], "not empty"),
+        (["{source}/file"], "not a directory"),
+    ],
+)
+def test_refusals(vfs: Vfs, mnt: Path, tmp_path: Path, args: list[str], says: str) -> None:
+    names = {"mnt": str(mnt), "source": str(tmp_path / "source")}
+    refused = vfs("mount", *(arg.format(**names) for arg in args), code=1)
+    assert says in refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert mounts.mount_at(mnt) is None
+
+
+def test_a_store_that_is_not_there(vfs: Vfs, mnt: Path, tmp_path: Path) -> None:
+    refused = vfs("mount", "--store", tmp_path / "none", mnt, code=1)
+    assert refused.stderr.startswith("vfs: there is no store at ")

@@ -1,0 +1,86 @@
+"""Importing one regular file."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from vfs.errors import InvalidInput
+from vfs.model.entry import directory_entry
+from vfs.repo.importer.content import Contents, Feeder
+from vfs.repo.importer.inode import Unreadable, entry_of, read_xattrs
+from vfs.repo.trees import TreeBuilder
+
+if TYPE_CHECKING:
+    from vfs.ids import ObjectId
+    from vfs.model.entry import Entry
+    from vfs.model.names import Target
+    from vfs.repo.importer.api import Problem, ProblemList, Tally
+    from vfs.repo.importer.pipeline import Pipeline
+    from vfs.store.ingest import Ingest
+
+
+class FileImport:
+    """One import of a file: to the target's path, or as all that a version holds."""
+
+    def __init__(self, source: Path, target: Target) -> None:
+        self._source = source
+        self._target = target
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        """Nothing is left open."""
+
+    def committed(self, commit: ObjectId) -> None:
+        """Nothing is kept for the next import."""
+
+    def read(
+        self, pipeline: Pipeline, ingest: Ingest, tally: Tally, problems: ProblemList
+    ) -> tuple[Entry, list[Problem]]:
+        """Read the file; return its entry, or that of a directory with it."""
+        finished: list[Entry] = []
+
+        def done(entry: Entry, _context: Any) -> None:
+            finished.append(entry)
+
+        feeder = Feeder(pipeline, Contents(ingest, done), tally)
+        try:
+            self._feed(feeder)
+        except OSError as error:
+            problems.add(self._name, os.strerror(error.errno or 0))
+        except Unreadable as error:
+            problems.add(self._name, str(error))
+        problems.check()  # nothing else could be committed
+        pipeline.finish()
+        tally.files += 1
+        (entry,) = finished
+        return entry if self._target.path else _directory_of(ingest, entry), []
+
+    @property
+    def _name(self) -> bytes:
+        return os.fsencode(self._source.resolve().name)
+
+    def _feed(self, feeder: Feeder) -> None:
+        # Not blocking: whoever names a fifo here would wait for its writer for ever.
+        fd = os.open(self._source, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+        try:
+            st = os.fstat(fd)
+            if not stat.S_ISREG(st.st_mode):
+                raise InvalidInput(
+                    f"{self._source} is neither a directory nor a regular file",
+                    hint="import the directory that it is in",
+                )
+            feeder.file(fd, st, entry_of(self._name, st, read_xattrs(fd)), None)
+        finally:
+            os.close(fd)
+
+
+def _directory_of(ingest: Ingest, entry: Entry) -> Entry:
+    builder = TreeBuilder(ingest)
+    builder.add(entry)
+    tree, totals = builder.finish()
+    return directory_entry(b"", tree, totals, uid=entry.uid, gid=entry.gid, mtime_ns=entry.mtime_ns)
