@@ -1,4 +1,4 @@
-"""What can go wrong, as facts. No errno here: `vfs.fuse.errnos` holds the one table that maps these."""
+"""What can go wrong, as facts. `vfs.fuse.errnos` holds the one table that makes errnos of them."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What the mounted file system shows, as POSIX sees it. Knows no pyfuse3; errors are facts, not errnos."""
+"""What a mount shows, as POSIX sees it. Knows no pyfuse3; errors are facts, not errnos."""

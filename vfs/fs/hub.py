@@ -1,4 +1,4 @@
-"""The hub: one mount that shows every revision of every data set. Its top directory alone changes."""
+"""The hub: one mount with every revision of every data set. Its top directory alone changes."""
 
 from __future__ import annotations
 

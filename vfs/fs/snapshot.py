@@ -122,7 +122,9 @@ class Snapshots:
         if name == b".":
             return self._provisional(directory)
         if name == b"..":
-            return self._provisional(self.directory(position(directory.slot, directory.parent_rank)))
+            return self._provisional(
+                self.directory(position(directory.slot, directory.parent_rank))
+            )
         place = find(self.repo.nodes, directory.entry.content, name)
         if place is None:
             raise NotFound(f"there is no {name!r}")

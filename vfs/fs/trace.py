@@ -1,4 +1,4 @@
-"""Which files a damaged object belongs to, for the log: found by a bounded search, when it happens."""
+"""Which file a damaged object belongs to, for the log: found by a bounded search."""
 
 from __future__ import annotations
 

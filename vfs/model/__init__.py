@@ -1,1 +1,1 @@
-"""Records and their bytes (docs/format.md). No I/O: nothing here opens, reads or writes anything."""
+"""Records and their bytes (docs/format.md). Without I/O: nothing is opened, read or written."""

@@ -15,7 +15,7 @@ from vfs.model.entry import Entry
 from vfs.model.node import Leaf, decode_node, encode_leaf
 
 JSON: TypeAlias = (
-    "None | bool | int | float | str | list[JSON] | tuple[JSON, ...] | Mapping[str, JSON]"
+    "bool | int | float | str | list[JSON] | tuple[JSON, ...] | Mapping[str, JSON] | None"
 )
 
 COMMIT_MAX_BYTES: Final = 1 << 20

@@ -1,4 +1,4 @@
-"""A tree entry: one name in a directory with all that is kept of it. Bytes: docs/format.md, "entry"."""
+"""A tree entry: one name in a directory, and all that is kept of it (docs/format.md, "entry")."""
 
 from __future__ import annotations
 

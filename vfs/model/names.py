@@ -1,4 +1,4 @@
-"""Names: of data sets, references and entries, and `data[@revision][:PATH]` as a person types it."""
+"""Names: of data sets, references and entries; and `data[@revision][:PATH]` as typed."""
 
 from __future__ import annotations
 

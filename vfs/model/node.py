@@ -80,9 +80,7 @@ def encode_leaf(entries: Sequence[Entry]) -> bytes:
     heap = []
     pack = _ENTRY.pack
     for name, mode, uid, gid, mtime_ns, size, content, flags, extra in entries:
-        parts.append(
-            pack(mode, uid, gid, len(name), flags, len(extra), mtime_ns, size, content)
-        )
+        parts.append(pack(mode, uid, gid, len(name), flags, len(extra), mtime_ns, size, content))
         heap.append(name)
         heap.append(extra)
     return b"".join(parts + heap)
@@ -149,16 +147,20 @@ class Leaf:
 
     def mode(self, index: int) -> int:
         """Return the mode of the entry at *index*, unchecked."""
-        return int.from_bytes(self._data[(at := _HEADER.size + index * _ENTRY.size) : at + 4], "little")
+        return int.from_bytes(
+            self._data[(at := _HEADER.size + index * _ENTRY.size) : at + 4], "little"
+        )
 
     def identity(self, index: int) -> bytes:
         """Return the entry at *index* without its name: all that tells one inode from another."""
         record = _HEADER.size + index * _ENTRY.size
         data = self._data
         extra = self._heap[index] + data[record + 12]
-        return data[record : record + 12] + data[record + 13 : record + 64] + data[
-            extra : self._heap[index + 1]
-        ]
+        return (
+            data[record : record + 12]
+            + data[record + 13 : record + 64]
+            + data[extra : self._heap[index + 1]]
+        )
 
     def entries(self, start: int = 0) -> Iterator[Entry]:
         """Yield the entries from index *start* on."""

@@ -1,1 +1,1 @@
-"""Versioning: trees, blobs, commits, revisions. Synchronous; knows no FUSE and no thread but the store's."""
+"""Versioning: trees, blobs, commits, revisions. Synchronous; knows no FUSE."""

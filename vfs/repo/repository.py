@@ -201,9 +201,7 @@ class Repository:
         if slot is None or home is None:
             raise NotFound(f"the commit {commit.hex()} is not in the store")
         own_name = parsed.is_plain and parsed.base == commit.hex() and home.data_set == data_set
-        return Resolved(
-            home.data_set, commit.hex(), "commit" if own_name else "link", commit, slot
-        )
+        return Resolved(home.data_set, commit.hex(), "commit" if own_name else "link", commit, slot)
 
     def _base(self, data_set: str, parsed: Revision) -> ObjectId:
         name = DEFAULT_BRANCH if parsed.base == LATEST else parsed.base
@@ -363,9 +361,7 @@ class Repository:
             oid = ingest.add_object(Kind.COMMIT, record.encode())
             expected = None if ref is None else ref.commit
             changes.append(
-                RefChange(
-                    data_set=data_set, name=branch, kind="branch", new=oid, expected=expected
-                )
+                RefChange(data_set=data_set, name=branch, kind="branch", new=oid, expected=expected)
             )
         ingest.flush()
         changed = bool(changes)

@@ -1,9 +1,9 @@
 """What stands behind the `@`: a revision as a person types it, parsed. Knows no repository.
 
-    main  v3  5f0c1a  latest      a branch, a tag, a commit id or a prefix of one, main's head
-    {2026-11-01}  {yesterday}     main as it was then, by the time of its commits
-    main@{2026-11-01T10:00Z}      a branch or tag as it was then, by its log
-    X~2  X^  X^2                  the second ancestor, the first parent, the second parent of X
+- `main`, `v3`, `5f0c1a`, `latest`: a branch, a tag, the start of a commit id, main's head
+- `{2026-11-01}`, `{yesterday}`: main as it was then, by the time of its commits
+- `main@{2026-11-01T10:00Z}`: a branch or tag as it was then, by its log
+- `X~2`, `X^`, `X^2`: the second ancestor, the first parent, the second parent of X
 """
 
 from __future__ import annotations

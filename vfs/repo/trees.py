@@ -299,9 +299,7 @@ def _new_directory(ingest: Ingest, name: bytes, edits: Mapping[Path, Entry | Non
         raise NotFound(f"there is no {name!r} to remove anything from")
     tree, totals = TreeBuilder(ingest).finish()
     ingest.flush()  # what is put below reads it
-    return directory_entry(
-        name, tree, totals, uid=like.uid, gid=like.gid, mtime_ns=like.mtime_ns
-    )
+    return directory_entry(name, tree, totals, uid=like.uid, gid=like.gid, mtime_ns=like.mtime_ns)
 
 
 def with_tree(entry: Entry, tree: ObjectId, totals: Totals) -> Entry:

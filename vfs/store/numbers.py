@@ -80,9 +80,7 @@ class Numbering:
             entries: int = txn.stat(self._env.tables["numbers"])["entries"]
             return entries
 
-    def register(
-        self, txn: lmdb.Transaction[memoryview], leaf_id: ObjectId, data: bytes
-    ) -> None:
+    def register(self, txn: lmdb.Transaction[memoryview], leaf_id: ObjectId, data: bytes) -> None:
         """Enter the files of a new leaf, as part of *txn*."""
         leaf = decode_node(data)
         assert isinstance(leaf, Leaf)

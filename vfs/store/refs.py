@@ -96,6 +96,8 @@ class RefTable:
 
     def has_data_set(self, name: str) -> bool:
         """Say whether there is a data set of this name."""
+        if not name:
+            return False  # LMDB takes no empty key
         with self._env.read() as txn:
             return txn.get(name.encode(), db=self._t["data_sets"]) is not None
 
@@ -133,9 +135,7 @@ class RefTable:
                 yield _unpack_ref(data_set, name, cursor.value())
                 found = cursor.next()
 
-    def move(
-        self, changes: Sequence[RefChange], *, time_ns: int, who: str, why: str
-    ) -> list[Ref]:
+    def move(self, changes: Sequence[RefChange], *, time_ns: int, who: str, why: str) -> list[Ref]:
         """Make all *changes* or, when one can't be made, none. Commits get their slots as well.
 
         Raises Conflict when a reference does not point to what is expected, AlreadyExists when it
