@@ -209,7 +209,7 @@ def walk(nodes: Nodes, tree: ObjectId, start: int = 0) -> Iterator[Place]:
 def _walk(nodes: Nodes, node: Node, start: int, index: int, dirs: int) -> Iterator[Place]:
     """Yield from *node*, whose first entry has *index* and comes behind *dirs* directories."""
     if isinstance(node, Leaf):
-        at = max(start - index, 0)
+        at = min(max(start - index, 0), len(node))
         dirs += node.dirs_before(at)
         for i in range(at, len(node)):
             yield Place(node, i, index + i, dirs)

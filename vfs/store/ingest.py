@@ -43,7 +43,7 @@ SEGMENT_BYTES: Final = 448 * 1024
 the end it stays below OBJECT_MAX_BYTES."""
 
 QUEUE_PACKS: Final = 16
-BATCH_BYTES: Final = 24 << 20
+BATCH_BYTES: Final = 40 << 20
 BATCH_ROWS: Final = 12_000
 """Rows of a transaction: each may dirty a page of its own, which LMDB keeps in memory."""
 
@@ -261,18 +261,20 @@ class Ingest:
 
     def _store(self, txn: lmdb.Transaction[memoryview], batch: list[_Pack]) -> int:
         tables = self._env.tables
-        new = 0
+        rows = []
         for pack in batch:
             number = next_number(txn, tables["packs"])
             txn.put(number_key(number), b"".join(pack.parts), db=tables["packs"], append=True)
-            for item in pack.objects:
-                # Another process may have stored the same object meanwhile: the first one stays.
-                if not _has(txn.get(item.oid, db=tables["objects"]), Kind(item.place.kind)):
-                    row = pack_location(item.place._replace(pack=number))
-                    txn.put(item.oid, row, db=tables["objects"])
-                    new += item.place.stored * item.place.size // max(item.place.raw, 1)
-                    if item.leaf is not None:
-                        self._numbering.register(txn, item.oid, item.leaf)
+            rows += [item._replace(place=item.place._replace(pack=number)) for item in pack.objects]
+        new = 0
+        # In the order of the keys, so that rows that share a page come together.
+        for oid, place, leaf in sorted(rows):
+            # Another process may have stored the same object meanwhile: the first one stays.
+            if not _has(txn.get(oid, db=tables["objects"]), Kind(place.kind)):
+                txn.put(oid, pack_location(place), db=tables["objects"])
+                new += place.stored * place.size // max(place.raw, 1)
+                if leaf is not None:
+                    self._numbering.register(txn, oid, leaf)
         return new
 
 

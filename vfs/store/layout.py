@@ -19,6 +19,9 @@ class Kind(enum.IntEnum):
     COMMIT = 3
 
 
+_KINDS: Final = frozenset(Kind)
+
+
 class Location(NamedTuple):
     """Where an object's bytes are: in a segment, which is compressed whole, of a pack."""
 
@@ -33,8 +36,11 @@ class Location(NamedTuple):
 
 
 _COMPRESSED: Final = 0x80
-_LOCATION: Final = struct.Struct("<BQIIIII")
-_NUMBER: Final = struct.Struct("<IQH")
+_ALONE: Final = struct.Struct("<QQ")  # an object that is its segment, as most are
+_SHARED: Final = struct.Struct("<QQQ")
+_PACK_BITS: Final = 40
+_FIELD: Final = (1 << 24) - 1
+_NUMBER: Final = struct.Struct("<IIH")
 _KEY: Final = struct.Struct(">Q")
 _SLOT: Final = struct.Struct("<32sB")
 
@@ -56,20 +62,34 @@ def key_number(key: memoryview | bytes) -> int:
 def pack_location(place: Location) -> bytes:
     """Return the value of an `objects` row."""
     head = place.kind | (_COMPRESSED if place.compressed else 0)
-    return _LOCATION.pack(head, *place[2:])
+    where = place.pack | place.at << _PACK_BITS
+    what = place.stored | place.raw << 24 | head << 48
+    if place.size == place.raw:
+        return _ALONE.pack(where, what)
+    return _SHARED.pack(where, what, place.offset | place.size << 24)
 
 
 def unpack_location(value: memoryview) -> Location:
     """Return what an `objects` row says. Raises CorruptObject."""
-    if len(value) != _LOCATION.size:
+    if len(value) == _ALONE.size:
+        where, what = _ALONE.unpack(value)
+        offset, size = 0, what >> 24 & _FIELD
+    elif len(value) == _SHARED.size:
+        where, what, part = _SHARED.unpack(value)
+        offset, size = part & _FIELD, part >> 24
+    else:
         raise CorruptObject("the index of objects is damaged")
-    head, pack, at, stored, raw, offset, size = _LOCATION.unpack(value)
+    stored, raw, head = what & _FIELD, what >> 24 & _FIELD, what >> 48
     compressed = bool(head & _COMPRESSED)
     kind = head & ~_COMPRESSED
-    if kind > Kind.COMMIT or raw > OBJECT_MAX_BYTES or offset + size > raw:
+    if (
+        raw > OBJECT_MAX_BYTES
+        or offset + size > raw
+        or not (compressed or stored == raw)
+        or kind not in _KINDS
+    ):
         raise CorruptObject("the index of objects is damaged")
-    if stored > raw or not (compressed or stored == raw):
-        raise CorruptObject("the index of objects is damaged")
+    pack, at = where & ((1 << _PACK_BITS) - 1), where >> _PACK_BITS
     return Location(kind, compressed, pack, at, stored, raw, offset, size)
 
 
