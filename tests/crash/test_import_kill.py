@@ -30,7 +30,8 @@ from vfs.repo.repository import Repository
 
 with Repository.open(Path(sys.argv[1])) as repo:
     print("ready", flush=True)
-    import_source(repo, Path(sys.argv[2]), parse_target(sys.argv[3]), ImportOptions(message="killed"))
+    options = ImportOptions(message="killed")
+    import_source(repo, Path(sys.argv[2]), parse_target(sys.argv[3]), options)
     print("done", flush=True)
 """
 

@@ -1,4 +1,4 @@
-"""A process is killed at any moment of an ingest or of a reference's move: the store is consistent."""
+"""A process is killed at any moment of an ingest or a commit: the store is consistent."""
 
 from __future__ import annotations
 
@@ -130,5 +130,7 @@ def test_what_was_flushed_survives_and_is_used_again(tmp_path: Path) -> None:
                 assert object_id(reader.get(oid)) == oid  # type: ignore[arg-type]
             counts = store.count_objects()
             chunks = random.Random(7)
-            bodies = [chunks.randbytes(30_000) for _ in range(sum(c.objects for c in counts.values()))]
+            bodies = [
+                chunks.randbytes(30_000) for _ in range(sum(c.objects for c in counts.values()))
+            ]
             assert all(reader.has(object_id(body)) for body in bodies)  # no gap, none twice

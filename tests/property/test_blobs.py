@@ -164,7 +164,9 @@ def with_nodes(objects: MemoryObjects, size: int, *levels: list[Span]) -> Entry:
     """Return a file whose root is the last of *levels*; b"" stands for the node before it."""
     node = NO_CONTENT
     for level, spans in enumerate(levels):
-        here = [Span(node if s.content == NO_CONTENT and level else s.content, s.length) for s in spans]
+        here = [
+            Span(node if s.content == NO_CONTENT and level else s.content, s.length) for s in spans
+        ]
         node = objects.add_object(Kind.BLOB, encode_blob_node(level, here))
     return entry_of((node, FLAG_BLOB, size, 0))
 
@@ -185,8 +187,8 @@ def test_lists_that_lie_are_corrupt() -> None:
             reader(objects).read(entry, 0, 10)
     assert reader(objects).read(with_nodes(objects, 5, [Span(chunk, 5)], [below]), 1, 3) == b"234"
     skipped = encode_blob_node(2, [Span(with_nodes(objects, 5, [Span(chunk, 5)]).content, 5)])
+    root = objects.add_object(Kind.BLOB, skipped)
     with pytest.raises(CorruptObject):
-        root = objects.add_object(Kind.BLOB, skipped)
         reader(objects).read(entry_of((root, FLAG_BLOB, 5, 0)), 0, 1)
 
 

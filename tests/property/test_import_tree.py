@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -14,8 +16,7 @@ from hypothesis import strategies as st
 
 from tests.support.import_trees import tree_in_store, tree_on_disk
 from vfs.model.names import parse_target
-from vfs.repo.importer import ImportOptions, import_source
-from vfs.repo.importer import assemble, index, names, pipeline, walk
+from vfs.repo.importer import ImportOptions, assemble, import_source, index, names, pipeline, walk
 from vfs.repo.repository import Repository
 
 NAMES = st.one_of(
@@ -45,41 +46,42 @@ STEPS = st.one_of(
 )
 
 
+def write(full: bytes, value: bytes) -> None:
+    with open(full, "wb") as file:  # noqa: PTH123
+        file.write(value)
+
+
+def remove(full: bytes, _value: None) -> None:
+    if os.path.isdir(full) and not os.path.islink(full):  # noqa: PTH112, PTH114
+        shutil.rmtree(full)
+    else:
+        os.unlink(full)  # noqa: PTH108
+
+
+# "link" and "rename" get the whole path of where they lead.
+ACTIONS: dict[str, Callable[[bytes, Any], object]] = {
+    "write": write,
+    "dir": lambda full, _: os.mkdir(full),  # noqa: PTH102
+    "link": os.link,
+    "symlink": lambda full, value: os.symlink(value, full),  # noqa: PTH211
+    "fifo": lambda full, _: os.mkfifo(full),
+    "rename": os.rename,
+    "remove": remove,
+    "chmod": os.chmod,
+    "utime": lambda full, value: os.utime(full, ns=(0, value), follow_symlinks=False),
+    "hole": os.truncate,
+}
+
+
 def step(root: bytes, kind: str, path: bytes, value: Any) -> None:
     """Do one thing to the tree; what the system refuses is not done."""
     full = root + b"/" + path
-    if kind != "remove" and kind != "rename":
-        try:
+    if kind in {"link", "rename"}:
+        value = root + b"/" + value
+    with contextlib.suppress(OSError):
+        if kind not in {"remove", "rename"}:
             os.makedirs(os.path.dirname(full), exist_ok=True)  # noqa: PTH103, PTH120
-        except OSError:
-            return
-    try:
-        if kind == "write":
-            with open(full, "wb") as file:  # noqa: PTH123
-                file.write(value)
-        elif kind == "dir":
-            os.mkdir(full)  # noqa: PTH102
-        elif kind == "link":
-            os.link(full, root + b"/" + value)
-        elif kind == "symlink":
-            os.symlink(value, full)  # noqa: PTH211
-        elif kind == "fifo":
-            os.mkfifo(full)
-        elif kind == "rename":
-            os.rename(full, root + b"/" + value)  # noqa: PTH104
-        elif kind == "remove":
-            if os.path.isdir(full) and not os.path.islink(full):  # noqa: PTH112, PTH114
-                shutil.rmtree(full)
-            else:
-                os.unlink(full)  # noqa: PTH108
-        elif kind == "chmod":
-            os.chmod(full, value)  # noqa: PTH101
-        elif kind == "utime":
-            os.utime(full, ns=(0, value), follow_symlinks=False)
-        elif kind == "hole":
-            os.truncate(full, value)
-    except OSError:
-        return
+        ACTIONS[kind](full, value)
 
 
 # A fifo would block a write.
@@ -89,19 +91,19 @@ def is_safe(action: tuple[str, bytes, Any], root: bytes) -> bool:
 
 
 @given(rounds=st.lists(st.lists(STEPS, max_size=12), min_size=1, max_size=4), small=st.booleans())
-def test_import_again_and_again(
-    rounds: list[list[tuple[str, bytes, Any]]], small: bool
-) -> None:
-    with tempfile.TemporaryDirectory() as base, mock.patch.multiple(
-        index, RACY_NS=-(10**18), RACY_COARSE_NS=-(10**18), _SEGMENT_ENTRIES=3 if small else 256
-    ), mock.patch.multiple(
-        pipeline, BATCH_EVENTS=2 if small else 2048
-    ), mock.patch.multiple(
-        assemble, EDITS_MAX=2 if small else 1024
-    ), mock.patch.multiple(
-        walk,
-        OPEN_DIRECTORIES_MAX=2 if small else 128,
-        NameBudget=lambda: names.NameBudget(*((3, 2) if small else (500_000, 65_536))),
+def test_import_again_and_again(rounds: list[list[tuple[str, bytes, Any]]], small: bool) -> None:
+    with (
+        tempfile.TemporaryDirectory() as base,
+        mock.patch.multiple(
+            index, RACY_NS=-(10**18), RACY_COARSE_NS=-(10**18), _SEGMENT_ENTRIES=3 if small else 256
+        ),
+        mock.patch.multiple(pipeline, BATCH_EVENTS=2 if small else 2048),
+        mock.patch.multiple(assemble, EDITS_MAX=2 if small else 1024),
+        mock.patch.multiple(
+            walk,
+            OPEN_DIRECTORIES_MAX=2 if small else 128,
+            NameBudget=lambda: names.NameBudget(*((3, 2) if small else (500_000, 65_536))),
+        ),
     ):
         source = Path(base) / "source"
         source.mkdir()
@@ -118,7 +120,5 @@ def test_import_again_and_again(
                 assert tree_in_store(repo, commit.root) == tree_on_disk(source)
                 again = import_source(repo, source, target, options)
                 assert (again.changed, again.bytes_read) == (False, 0)
-            fresh = import_source(
-                repo, source, target, ImportOptions(message="", checksum=True)
-            )
+            fresh = import_source(repo, source, target, ImportOptions(message="", checksum=True))
             assert not fresh.changed

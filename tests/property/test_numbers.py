@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from blake3 import blake3
 from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from tests.support.trees import DIRECTORIES, file
 from vfs.ids import Number, ObjectId
@@ -125,7 +125,7 @@ def few_bits(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
     Numbers drawn anew keep all their bits.
     """
     bits: int = request.param
-    blake3, own_number = numbers.blake3, numbers._own_number
+    own_number = numbers._own_number
     drawn_anew: set[bytes] = set()
 
     class Digest:

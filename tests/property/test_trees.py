@@ -1,4 +1,4 @@
-"""Directories: one tree for the same entries, whatever the history; places agree with a plain list."""
+"""Directories: one tree for the same entries, whatever the history; places as in a plain list."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.support.trees import TREES, Tree, directories, file, store_file, stor
 from vfs.errors import CorruptObject, NotADirectory, NotFound
 from vfs.ids import ObjectId
 from vfs.model.entry import Entry, Extra, Totals, directory_entry, directory_totals
-from vfs.model.node import Child, Inner, Leaf, Sums, decode_node, encode_inner
+from vfs.model.node import Child, Inner, Leaf, Sums, decode_node, encode_inner, sums_of
 from vfs.repo.trees import Nodes, TreeBuilder, edit_paths, edit_tree, find, find_directory, walk
 from vfs.store.layout import Kind
 
@@ -72,9 +72,7 @@ def histories(draw: st.DrawFn) -> tuple[dict[bytes, Entry], dict[bytes, Entry | 
     return rows, edits
 
 
-def apply(
-    rows: Mapping[bytes, Entry], edits: Mapping[bytes, Entry | None]
-) -> dict[bytes, Entry]:
+def apply(rows: Mapping[bytes, Entry], edits: Mapping[bytes, Entry | None]) -> dict[bytes, Entry]:
     merged = {**rows, **edits}
     return {name: entry for name, entry in merged.items() if entry is not None}
 
@@ -197,8 +195,6 @@ def sums_are_right(objects: MemoryObjects, tree: ObjectId) -> Sums:
     """Check what inner nodes say of their children."""
     node = decode_node(objects.get(tree))
     if isinstance(node, Leaf):
-        from vfs.model.node import sums_of
-
         return sums_of(list(node.entries()))
     total = Sums(0, 0, 0, 0, 0)
     for child in node.children:
@@ -240,7 +236,7 @@ def test_one_change_rewrites_a_node_on_each_level(many: tuple[MemoryObjects, Obj
         name = b"f%06d" % generator.randrange(MANY)
         for edits in ({name: file(name, 1)}, {name: None}, {name + b"x": file(name + b"x", 2)}):
             stored, objects.reads = len(objects.added), 0
-            edit(objects, tree, edits)  # type: ignore[arg-type]
+            edit(objects, tree, edits)
             new = objects.added[stored:]
             worst = max(worst, sum(len(objects.objects[oid]) for oid in new))
             # A name that ends a node may be one of those that are changed: its neighbour too.

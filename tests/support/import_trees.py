@@ -36,7 +36,7 @@ def tree_on_disk(root: Path, *, skip: frozenset[bytes] = frozenset()) -> Tree:
 
 def _paths(base: bytes, path: bytes, skip: frozenset[bytes]) -> Iterator[bytes]:
     yield path
-    for name in sorted(os.listdir(base + b"/" + path)):  # noqa: PTH208 - bytes
+    for name in sorted(os.listdir(base + b"/" + path)):
         inner = path + b"/" + name if path else name
         if inner in skip:
             continue
@@ -65,7 +65,7 @@ def _attributes(full: bytes, st: os.stat_result) -> dict[str, Any]:
             found["content"] = hashlib.file_digest(file, "sha256").hexdigest()
         found["size"] = st.st_size
     elif stat.S_ISLNK(st.st_mode):
-        found["target"] = os.readlink(full)  # noqa: PTH115 - bytes
+        found["target"] = os.readlink(full)
     elif stat.S_ISCHR(st.st_mode) or stat.S_ISBLK(st.st_mode):
         found["rdev"] = st.st_rdev
     return found

@@ -51,14 +51,16 @@ class MemoryObjects:
 def locate(store: Store, oid: ObjectId) -> Location:
     """Return where the index says that the object is."""
     with store._env.read() as txn:
-        return unpack_location(txn.get(oid, db=store._env.tables["objects"]))
+        row = txn.get(oid, db=store._env.tables["objects"])
+        assert row is not None
+        return unpack_location(row)
 
 
 def file_offset(store: Store, oid: ObjectId) -> int:
     """Return where in data.mdb the segment begins that holds the object."""
     place = locate(store, oid)
     with store._env.read() as txn:
-        pack = bytes(txn.get(number_key(place.pack), db=store._env.tables["packs"]))
+        pack = bytes(txn.get(number_key(place.pack), db=store._env.tables["packs"]) or b"")
     start = (store.path / "data.mdb").read_bytes().find(pack)
     assert start >= 0
     return start + place.at

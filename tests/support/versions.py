@@ -24,7 +24,12 @@ def commit(
 
         options.setdefault("message", "a version")
         return repo.commit_root(
-            data_set, branch, make_root, ingest=ingest, author="A <a@example.com>", **options  # type: ignore[arg-type]
+            data_set,
+            branch,
+            make_root,
+            ingest=ingest,
+            author="A <a@example.com>",
+            **options,  # type: ignore[arg-type]
         )
 
 

@@ -8,12 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from vfs.errors import InvalidName, IsADirectory, NotFound
+from vfs.errors import CorruptObject, InvalidName, IsADirectory, NotFound
 from vfs.fs.attrs import FOREVER, Attr
 from vfs.fs.nodes import LINK_RANK, ROOT, is_position, position, split_position
 from vfs.fs.snapshot import Snapshots
 from vfs.model.names import DEFAULT_BRANCH
 from vfs.repo.repository import Repository
+from vfs.store.refs import Ref
 
 NAMES_TIMEOUT: Final = 0.5
 """Seconds that a name in the top directory may be kept: new versions show within 1 s."""
@@ -24,18 +25,15 @@ _DOTS: Final = 2
 class Hub(Snapshots):
     """The top directory, and below it all snapshots."""
 
-    def __init__(self, repo: Repository) -> None:
-        super().__init__(repo)
-        self._seen_slot = 0
-
     def lookup(self, parent: int, name: bytes) -> Attr:
         if parent != ROOT:
             if name == b".." and is_position(parent) and self.directory(parent).rank == 0:
                 return self._top()
+            if name == b"." and _is_link(parent):
+                return self.getattr(parent)
             return super().lookup(parent, name)
         if name in (b".", b".."):
             return self._top()
-        self._refresh()
         try:
             text = name.decode("ascii")
         except UnicodeDecodeError:
@@ -74,7 +72,7 @@ class Hub(Snapshots):
         for ref in sorted(self.repo.all_refs(), key=lambda ref: ref.slot):
             if ref.slot + _DOTS > offset:
                 name = f"{ref.data_set}@{ref.name}".encode("ascii")
-                yield name, self._root(ref.slot), ref.slot + _DOTS
+                yield name, self._listed(ref), ref.slot + _DOTS
 
     def readlink(self, node: int) -> bytes:
         if _is_link(node):
@@ -104,6 +102,15 @@ class Hub(Snapshots):
         attr = self._provisional(self.root(slot))
         return attr._replace(entry_timeout=NAMES_TIMEOUT)
 
+    def _listed(self, ref: Ref) -> Attr:
+        """Return what a listing says of *ref*: one that is damaged must not hide the others."""
+        try:
+            return self._root(ref.slot)
+        except (CorruptObject, NotFound):
+            # Nothing of it is kept, so whoever uses the name looks it up, and is told.
+            node = position(ref.slot, 0)
+            return Attr(node, node, stat.S_IFDIR, 2, 0, 0, 0, 0, 0, ref.time_ns, 0, 0)
+
     def _link(self, slot: int) -> Attr:
         node = position(slot, LINK_RANK)
         size = len(self._link_target(slot))
@@ -115,12 +122,6 @@ class Hub(Snapshots):
     def _link_target(self, slot: int) -> bytes:
         target = self.slot(slot)
         return f"{target.data_set}@{target.name}".encode("ascii")
-
-    def _refresh(self) -> None:
-        newest = self.repo.store.refs.newest_slot()
-        if newest != self._seen_slot:
-            self.repo.store.numbering.refresh()
-            self._seen_slot = newest
 
 
 def _is_link(node: int) -> bool:

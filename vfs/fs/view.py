@@ -34,7 +34,7 @@ class View(Protocol):
         """Return the target of a symlink."""
 
     def open(self, node: int) -> None:
-        """Check that *node* can be read as a file."""
+        """Check that *node* is no directory. A file that is not there is missed when it is read."""
 
     def read(self, node: int, offset: int, length: int) -> bytes:
         """Return *length* bytes from *offset*; fewer only at the end of the file."""

@@ -27,7 +27,8 @@ def test_labels(name: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["", ".", "..", "a..b", ".a", "-a", "a@b", "a b", "a/b", "a:b", "é", "a\n", "A" * (LABEL_MAX + 1)],
+    ["", ".", "..", "a..b", ".a", "-a", "a@b", "a b", "a/b", "a:b", "é", "a\n",
+     "A" * (LABEL_MAX + 1)],
 )  # fmt: skip
 def test_no_labels(name: str) -> None:
     for check in (check_data_set_name, check_ref_name):

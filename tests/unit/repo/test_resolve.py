@@ -146,7 +146,7 @@ def test_the_log_knows_where_a_branch_was(
         ("dat", "main", "no data set 'dat'", "did you mean 'data'?"),
         ("other", "main", "no data set 'other'", "there are: data"),
         ("data", "mian", "no revision 'mian'", "did you mean 'main'?"),
-        ("data", "v7", "no revision 'v7'", "there are: main, side, v0),
+        ("data", "v7", "no revision 'v7'", "there are: main, side, v0"),
         ("data", "qqqq", "no revision 'qqqq'", "there are: main, side, v0, v1, v2, v3"),
         ("data", "abcd1234", "no revision 'abcd1234'", ""),
         ("data", "0" * 64, "no revision", ""),

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
 
 from vfs.errors import StoreFull
+from vfs.store.layout import Kind
 from vfs.store.refs import RefChange
 from vfs.store.store import Store
 
@@ -22,7 +24,7 @@ RANDOM = random.Random(6)
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     disk = tmp_path / "disk"
     disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES},mode=0700", "vfs-test", disk]
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES},mode=0700", "vfs-test", str(disk)]
     done = subprocess.run(mount, capture_output=True, text=True, check=False)
     if done.returncode:
         pytest.skip(f"can't mount a small tmpfs here: {done.stderr.strip()}")
@@ -30,6 +32,18 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         yield disk
     finally:
         subprocess.run(["umount", disk], check=True)
+
+
+def add(store: Store, chunks: Iterable[bytes]) -> None:
+    with store.ingest() as ingest:
+        for chunk in chunks:
+            ingest.add_chunks([chunk])
+
+
+def add_data_sets(store: Store) -> None:
+    """Until the pages that are free in the file are used up."""
+    for number in itertools.count():
+        store.refs.add_data_set(f"more-{number}", 1)
 
 
 def fill(path: Path, left_bytes: int) -> Path:
@@ -49,13 +63,12 @@ def test_a_full_disk_is_said_and_nothing_is_lost(small_disk: Path, left_bytes: i
     with Store.create(path) as store:
         with store.ingest() as ingest:
             (old,) = ingest.add_chunks([before])
-            commit = ingest.add_object(3, b"a commit")  # type: ignore[arg-type]
+            commit = ingest.add_object(Kind.COMMIT, b"a commit")
         store.refs.add_data_set("data", 1)
         ballast = fill(small_disk, left_bytes)
 
-        with pytest.raises(StoreFull) as caught, store.ingest() as ingest:
-            ingest.add_chunks([after, RANDOM.randbytes(300_000)])
-            ingest.flush()
+        with pytest.raises(StoreFull) as caught:
+            add(store, [after, RANDOM.randbytes(300_000)])
         assert caught.value.hint
         assert store.reader().get(old) == before
 
@@ -76,8 +89,7 @@ def test_a_reference_can_not_move_on_a_full_disk(small_disk: Path) -> None:
         store.refs.add_data_set("data", 1)
         fill(small_disk, 0)
         with pytest.raises(StoreFull):
-            for number in range(2000):  # until the pages that are free in the file are used up
-                store.refs.add_data_set(f"more-{number}", 1)
+            add_data_sets(store)
         known = store.refs.data_sets()
         assert "data" in known
         assert known[1:] == sorted(f"more-{number}" for number in range(len(known) - 1))
@@ -85,9 +97,7 @@ def test_a_reference_can_not_move_on_a_full_disk(small_disk: Path) -> None:
 
 def test_a_disk_that_fills_up_while_many_packs_are_written(small_disk: Path) -> None:
     with Store.create(small_disk / "store") as store:
-        with pytest.raises(StoreFull), store.ingest() as ingest:
-            for _ in range(100):
-                ingest.add_chunks([RANDOM.randbytes(250_000)])
-        with pytest.raises(StoreFull), store.ingest() as ingest:
-            ingest.add_chunks([RANDOM.randbytes(1_000_000) for _ in range(20)])
+        for _ in range(2):
+            with pytest.raises(StoreFull):
+                add(store, (RANDOM.randbytes(250_000) for _ in range(100)))
         assert store.reader().has(bytes(32)) is False  # type: ignore[arg-type]

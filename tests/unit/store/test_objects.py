@@ -99,9 +99,7 @@ def test_damage_is_noticed_and_stays_where_it_is(store: Store, body: bytes, wher
     ids = add(store, *others[:10], body, *others[10:])
     damaged = ids.pop(10)
     place = locate(store, damaged)
-    flip_byte(
-        store.path / "data.mdb", file_offset(store, damaged) + int(place.stored * where)
-    )
+    flip_byte(store.path / "data.mdb", file_offset(store, damaged) + int(place.stored * where))
     reader = store.reader()
     for _ in range(2):  # never retried into something else, never kept
         with pytest.raises(CorruptObject):
@@ -134,9 +132,13 @@ def test_damaged_objects_are_counted_all_the_same(store: Store) -> None:
 
 
 def test_a_failed_ingest_ends(store: Store) -> None:
-    with pytest.raises(KeyError), store.ingest() as ingest:
-        ingest.add_chunks([b"some"])
-        raise KeyError
+    def fail() -> None:
+        with store.ingest() as ingest:
+            ingest.add_chunks([b"some"])
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
     assert not [t for t in threading.enumerate() if t.name == "vfs-ingest"]
 
 
@@ -158,8 +160,8 @@ def test_a_file_that_looks_like_a_directory_hides_none(store: Store) -> None:
             if not together:
                 ingest.flush()
             assert ingest.add_object(Kind.TREE, leaf) == object_id(leaf)
-        number = store.numbering.number(identity(entry))
-        assert store.numbering.locate(number) == (object_id(leaf), 0)
+        inode = store.numbering.number(identity(entry))
+        assert store.numbering.locate(inode) == (object_id(leaf), 0)
         assert store.reader().get(object_id(leaf)) == leaf
 
 

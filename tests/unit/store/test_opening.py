@@ -55,11 +55,11 @@ def filled(path: Path) -> bytes:
     """Make a store in *path* with a few MB in it; return an id."""
     with Store.create(path) as store:
         store.refs.add_data_set("data", 1)
+        ids = []
         for _ in range(3):
             with store.ingest() as ingest:
                 ids = ingest.add_chunks(
-                    [os.urandom(100_000) for _ in range(5)]
-                    + [os.urandom(100) for _ in range(1000)]
+                    [os.urandom(100_000) for _ in range(5)] + [os.urandom(100) for _ in range(1000)]
                 )
     return ids[0]
 

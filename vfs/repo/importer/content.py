@@ -157,6 +157,9 @@ class Feeder:
     def _window(self, fd: int, at: int, end: int) -> int:
         """Read from *at* towards *end*; return how many bytes were taken."""
         wanted = min(LARGE_BYTES, end - at)
+        if at + wanted < end:
+            # The disk reads the next window while this one is cut.
+            os.posix_fadvise(fd, at + wanted, LARGE_BYTES, os.POSIX_FADV_WILLNEED)
         data = os.pread(fd, wanted, at)
         if len(data) < wanted:
             raise Unreadable(CHANGED)

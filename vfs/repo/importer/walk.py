@@ -20,6 +20,7 @@ from vfs.repo.importer.assemble import Directory, Known
 from vfs.repo.importer.content import CHANGED
 from vfs.repo.importer.index import FINGERPRINT, OldDirectory, Record, fingerprint
 from vfs.repo.importer.inode import Unreadable, entry_of, read_xattrs, without_link
+from vfs.repo.importer.lookahead import Lookahead
 from vfs.repo.importer.names import DIRECTORY, KIND_BYTES, REGULAR, NameBudget, Names
 
 if TYPE_CHECKING:
@@ -42,16 +43,28 @@ _DIRECTORY_FLAGS: Final = _OPEN_FLAGS | os.O_DIRECTORY
 class _Level:
     """A directory that is being walked."""
 
-    __slots__ = ("fd", "identity", "iterator", "name", "names", "old", "record", "records")
+    __slots__ = (
+        "above",
+        "fd",
+        "identity",
+        "iterator",
+        "name",
+        "names",
+        "old",
+        "record",
+        "records",
+    )
 
     def __init__(
         self,
         name: bytes,
+        above: _Level | None,
         fd: int,
         st: os.stat_result,
         names: Names,
         old: OldDirectory | None,
     ) -> None:
+        self.above = above
         self.name = name
         self.fd = fd  # -1 while it is closed
         self.identity = (st.st_dev, st.st_ino)
@@ -60,6 +73,15 @@ class _Level:
         self.old = old
         self.records: Iterator[Record] = iter(()) if old is None else old.records()
         self.record = next(self.records, None)  # the next one that the index has
+
+    def path(self, name: bytes) -> bytes:
+        """Return the path of an entry, from the source."""
+        parts = [name]
+        level: _Level | None = self
+        while level is not None and level.above is not None:
+            parts.append(level.name)
+            level = level.above
+        return b"/".join(reversed(parts))
 
 
 class Walker:
@@ -88,6 +110,7 @@ class Walker:
         self._skip = skip
         self._spill_dir = spill_dir
         self._budget = budget or NameBudget()
+        self._ahead = Lookahead()
         self._levels: list[_Level] = []
         self._directories = 0
         self._noatime = os.O_NOATIME
@@ -108,7 +131,9 @@ class Walker:
         try:
             while self._levels:
                 self._continue(self._levels[-1])
+            self._ahead.finish()
         finally:
+            self._ahead.close()
             for level in self._levels:
                 self._close(level)
 
@@ -118,7 +143,7 @@ class Walker:
             name, kind = key[:-KIND_BYTES], key[-KIND_BYTES:]
             record = level.record
             while record is not None and record[0] < name:
-                self._pipeline.post(self._assembler.gone, record[0])
+                self._ahead.do(self._pipeline.post, self._assembler.gone, record[0])
                 record = next(level.records, None)
             if record is not None and record[0] == name:
                 level.record = next(level.records, None)
@@ -132,20 +157,15 @@ class Walker:
                     self._file(level, name, record)
                 else:
                     self._special(level, name, record)
-            except OSError as error:
-                reason = _GONE if error.errno == errno.ENOENT else os.strerror(error.errno or 0)
-                self._leave_out(name, reason, record)
-            except Unreadable as error:
-                self._leave_out(name, str(error), record)
+            except (OSError, Unreadable) as error:
+                self._problems.add(level.path(name), _reason(error))
+                self._gone(name, record)
         self._leave(level)
 
-    def _leave_out(self, name: bytes, reason: str, record: Record | None) -> None:
-        self._problems.add(self._path(name), reason)
+    def _gone(self, name: bytes, record: Record | None) -> None:
+        """Note that what the index has under *name* is not imported again."""
         if record is not None:
-            self._pipeline.post(self._assembler.gone, name)
-
-    def _path(self, name: bytes) -> bytes:
-        return b"/".join([*(level.name for level in self._levels[1:]), name])
+            self._ahead.do(self._pipeline.post, self._assembler.gone, name)
 
     # directories
 
@@ -163,7 +183,8 @@ class Walker:
             reason = self._skip(before) if self._levels else None
             if reason is not None:
                 os.close(fd)
-                self._left_out_on_purpose(name, reason, record)
+                self.notes.append(Problem(self._levels[-1].path(name), reason))
+                self._gone(name, record)
                 return
             head = entry_of(name, before, read_xattrs(fd))
             names = Names(fd, self._budget, self._spill_dir)
@@ -171,31 +192,27 @@ class Walker:
         except BaseException:
             os.close(fd)
             raise
-        level = _Level(name, fd, before, names, old)
+        above = self._levels[-1] if self._levels else None
+        level = _Level(name, above, fd, before, names, old)
         if (before.st_mtime_ns, before.st_ctime_ns) != (after.st_mtime_ns, after.st_ctime_ns):
-            self._problems.add(self._path(name) if self._levels else b"", CHANGED)
+            self._problems.add(above.path(name) if above else b"", CHANGED)
         directory = Directory(head, self._directories, old, record)
         self._directories += 1
         self._tally.directories += 1
         self._tally.expect(names.count, 0)
         self._levels.append(level)
-        self._pipeline.post(self._assembler.enter, directory)
+        self._ahead.do(self._pipeline.post, self._assembler.enter, directory)
         if len(self._levels) > OPEN_DIRECTORIES_MAX:
             far = self._levels[-OPEN_DIRECTORIES_MAX - 1]
             if far.fd >= 0:
                 os.close(far.fd)
                 far.fd = -1
 
-    def _left_out_on_purpose(self, name: bytes, reason: str, record: Record | None) -> None:
-        self.notes.append(Problem(self._path(name), reason))
-        if record is not None:
-            self._pipeline.post(self._assembler.gone, name)
-
     def _leave(self, level: _Level) -> None:
         while level.record is not None:
-            self._pipeline.post(self._assembler.gone, level.record[0])
+            self._ahead.do(self._pipeline.post, self._assembler.gone, level.record[0])
             level.record = next(level.records, None)
-        self._pipeline.post(self._assembler.leave, None)
+        self._ahead.do(self._pipeline.post, self._assembler.leave, None)
         self._levels.pop()
         try:
             if self._levels and self._levels[-1].fd < 0:
@@ -239,7 +256,7 @@ class Walker:
         if stat.S_ISREG(st.st_mode) or stat.S_ISDIR(st.st_mode):
             # It was something else when it was listed, or the file system does not say.
             raise Unreadable(CHANGED)
-        if record is not None and self._is_known(st, name, record):
+        if record is not None and self._is_known(level, st, name, record):
             return
         stamp = fingerprint(st, now_ns)
         target = b""
@@ -247,69 +264,97 @@ class Walker:
             target = os.readlink(name, dir_fd=level.fd)
         xattrs = read_xattrs(b"/proc/self/fd/%d/%s" % (level.fd, name))
         entry = entry_of(name, st, xattrs, target)
-        link = None
+        known = Known(stamp, None)
         if st.st_nlink > 1:
-            link = self._links.key(st)
-            if not self._links.see(link, st, self._path(name)):
-                self._other_link(st, entry, Known(stamp, link))
+            if self._is_other_link(level, st, entry, known):
                 return
-        self._pipeline.post(self._assembler.add, (entry, Known(stamp, link)))
-        self._tally.files += 1
-
-    def _other_link(self, st: os.stat_result, entry: Entry, known: Known) -> None:
-        assert known.link is not None
-        if not self._links.is_same(known.link, st):
-            raise Unreadable(CHANGED)
-        self._pipeline.post(self._assembler.add_other_link, (entry, known))
+            known = known._replace(link=self._links.key(st))
+        self._ahead.do(self._pipeline.post, self._assembler.add, (entry, known))
         self._tally.files += 1
 
     def _file(self, level: _Level, name: bytes, record: Record | None) -> None:
         now_ns = time.time_ns()
         if record is not None:
             st = os.stat(name, dir_fd=level.fd, follow_symlinks=False)
-            if self._is_known(st, name, record):
+            if self._is_known(level, st, name, record):
                 return
         fd = self._open(name, _OPEN_FLAGS, level.fd)
         try:
             st = os.fstat(fd)
             if not stat.S_ISREG(st.st_mode):
                 raise Unreadable(CHANGED)
-            stamp = fingerprint(st, now_ns)
             entry = entry_of(name, st, read_xattrs(fd))
-            link = None
-            if st.st_nlink > 1:
-                link = self._links.key(st)
-                if not self._links.see(link, st, self._path(name)):
-                    self._other_link(st, entry, Known(stamp, link))
-                    self._tally.bytes += st.st_size
-                    return
-            try:
-                self._feeder.file(fd, st, entry, Known(stamp, link))
-            except BaseException:
-                if link is not None:
-                    self._links.forget(link)
-                raise
+            known = Known(fingerprint(st, now_ns), None)
+            if st.st_nlink > 1 and self._is_other_link(level, st, entry, known):
+                os.close(fd)
+                return
+        except BaseException:
+            os.close(fd)
+            raise
+        self._ahead.read(fd, st.st_size, self._read, level, fd, st, entry, known, record)
+        if st.st_nlink > 1:
+            self._ahead.finish()  # whether it can be read decides who the first link is
+
+    def _read(
+        self,
+        level: _Level,
+        fd: int,
+        st: os.stat_result,
+        entry: Entry,
+        known: Known,
+        record: Record | None,
+    ) -> None:
+        """Read a file that was opened a little earlier, and close it."""
+        if st.st_nlink > 1:
+            known = known._replace(link=self._links.key(st))
+        try:
+            self._feeder.file(fd, st, entry, known)
+        except (OSError, Unreadable) as error:
+            self._problems.add(level.path(entry.name), _reason(error))
+            if known.link is not None:
+                self._links.forget(known.link)
+            if record is not None:
+                self._pipeline.post(self._assembler.gone, entry.name)
+        else:
+            self._tally.files += 1
         finally:
             os.close(fd)
-        self._tally.files += 1
 
-    def _is_known(self, st: os.stat_result, name: bytes, record: Record) -> bool:
+    def _is_other_link(self, level: _Level, st: os.stat_result, entry: Entry, known: Known) -> bool:
+        """Note one more name of an inode; import it if it is not the first one."""
+        link = self._links.key(st)
+        if self._links.see(link, st, level.path(entry.name)):
+            return False
+        if not self._links.is_same(link, st):
+            raise Unreadable(CHANGED)
+        item = entry, known._replace(link=link)
+        self._ahead.do(self._pipeline.post, self._assembler.add_other_link, item)
+        self._tally.files += 1
+        if stat.S_ISREG(st.st_mode):
+            self._tally.bytes += st.st_size
+        return True
+
+    def _is_known(self, level: _Level, st: os.stat_result, name: bytes, record: Record) -> bool:
         """Take an entry over from the index if it is unchanged; say whether it is."""
         stamp = FINGERPRINT.pack(st.st_ino, st.st_ctime_ns, st.st_mtime_ns, st.st_size, st.st_mode)
         if stamp != record[1]:
             return False
         if st.st_nlink == 1:
-            self._pipeline.post(self._assembler.match, record)
-            self._tally.files += 1
+            self._ahead.do(self._pipeline.post, self._assembler.match, record)
         else:
-            link = self._links.key(st)
             entry = without_link(record[2].entry(record[3]))
-            known = Known(stamp, link)
-            if self._links.see(link, st, self._path(name)):
-                self._pipeline.post(self._assembler.add, (entry, known))
-                self._tally.files += 1
-            else:
-                self._other_link(st, entry, known)
+            known = Known(stamp, None)
+            if self._is_other_link(level, st, entry, known):
+                return True
+            item = entry, known._replace(link=self._links.key(st))
+            self._ahead.do(self._pipeline.post, self._assembler.add, item)
+        self._tally.files += 1
         if stat.S_ISREG(st.st_mode):
             self._tally.bytes += st.st_size
         return True
+
+
+def _reason(error: OSError | Unreadable) -> str:
+    if isinstance(error, Unreadable):
+        return str(error)
+    return _GONE if error.errno == errno.ENOENT else os.strerror(error.errno or 0)

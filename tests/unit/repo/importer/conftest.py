@@ -37,9 +37,7 @@ def source(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def run(repo: Repository) -> Import:
-    def run(
-        source: Path | BinaryIO, target: str = "data", **options: Any
-    ) -> ImportResult:
+    def run(source: Path | BinaryIO, target: str = "data", **options: Any) -> ImportResult:
         filled = ImportOptions(**{"message": "test", **options})
         return import_source(repo, source, parse_target(target), filled)
 

@@ -53,7 +53,17 @@ def test_every_kind_of_entry(repo: Repository, source: Path, run: Import) -> Non
 
 def test_names_that_are_not_utf8(repo: Repository, source: Path, run: Import) -> None:
     base = os.fsencode(source)
-    for name in (b"\xff\xfe", b"caf\xe9", b"new\nline", b"a b", b"-", b"a", b"a.b", b"a\x01", b"A" * 255):
+    for name in (
+        b"\xff\xfe",
+        b"caf\xe9",
+        b"new\nline",
+        b"a b",
+        b"-",
+        b"a",
+        b"a.b",
+        b"a\x01",
+        b"A" * 255,
+    ):
         Path(os.fsdecode(base + b"/" + name)).write_bytes(name)
     run(source)
     assert_same(repo, source)
@@ -147,7 +157,7 @@ def test_a_deep_tree(
     monkeypatch.setattr(walk_module, "OPEN_DIRECTORIES_MAX", 4)
     depth = 300
     fd = os.open(source, os.O_RDONLY)
-    for level in range(depth):
+    for _ in range(depth):
         os.close(os.open("a", os.O_CREAT | os.O_WRONLY, dir_fd=fd))
         os.mkdir("d", dir_fd=fd)
         os.close(os.open("z", os.O_CREAT | os.O_WRONLY, dir_fd=fd))
@@ -182,8 +192,8 @@ def test_nothing_new_is_no_commit(repo: Repository, source: Path, run: Import) -
     assert first.changed
     assert not again.changed
     assert first.commit == again.commit == repo.resolve("data", "v2").commit
+    (source / "file").write_bytes(b"y")
     with pytest.raises(AlreadyExists):
-        (source / "file").write_bytes(b"y")
         run(source, tag="v1")
     assert repo.resolve("data").commit == first.commit
 

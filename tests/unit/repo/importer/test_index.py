@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -86,41 +88,37 @@ def test_same_size_time_and_inode_but_another_ctime(
     check(repo, tree)
 
 
-@pytest.mark.parametrize(
-    "change",
-    ["touch", "chmod", "rename", "delete", "add", "directory", "kind", "xattr", "unlink dir", "dir to file"],
-)
+def replace_link(tree: Path) -> None:
+    (tree / "link").unlink()
+    (tree / "link").mkdir()
+
+
+def replace_directory(tree: Path) -> None:
+    shutil.rmtree(tree / "d")
+    (tree / "d").write_bytes(b"a file now")
+
+
+CHANGES: dict[str, Callable[[Path], object]] = {
+    "touch": lambda tree: os.utime(tree / "a/x", ns=(0, 1)),
+    "chmod": lambda tree: (tree / "b/c/z").chmod(0o600),
+    "rename": lambda tree: (tree / "a/x").rename(tree / "d/w"),
+    "delete": lambda tree: (tree / "d/z").unlink(),
+    "add": lambda tree: (tree / "b/new").write_bytes(b"n"),
+    "chmod of a directory": lambda tree: (tree / "b/c").chmod(0o700),
+    "link to directory": replace_link,
+    "xattr": lambda tree: os.setxattr(tree / "a/y", "user.x", b"1"),
+    "delete a directory": lambda tree: shutil.rmtree(tree / "b/c"),
+    "directory to file": replace_directory,
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
 def test_every_change_is_seen(repo: Repository, tree: Path, run: Import, change: str) -> None:
     run(tree)
-    if change == "touch":
-        os.utime(tree / "a/x", ns=(0, 1))
-    elif change == "chmod":
-        (tree / "b/c/z").chmod(0o600)
-    elif change == "rename":
-        (tree / "a/x").rename(tree / "d/w")
-    elif change == "delete":
-        (tree / "d/z").unlink()
-    elif change == "add":
-        (tree / "b/new").write_bytes(b"n")
-    elif change == "directory":
-        (tree / "b/c").chmod(0o700)
-    elif change == "kind":
-        (tree / "link").unlink()
-        (tree / "link").mkdir()
-    elif change == "xattr":
-        try:
-            os.setxattr(tree / "a/y", "user.x", b"1")
-        except OSError:
-            pytest.skip("this file system has no xattrs")
-    elif change == "unlink dir":
-        for name in "xyz":
-            (tree / "b/c" / name).unlink()
-        (tree / "b/c").rmdir()
-    else:
-        for name in "xyz":
-            (tree / "d" / name).unlink()
-        (tree / "d").rmdir()
-        (tree / "d").write_bytes(b"a file now")
+    try:
+        CHANGES[change](tree)
+    except OSError:
+        pytest.skip("this file system has no xattrs")
     assert run(tree).changed
     check(repo, tree)
     assert not run(tree).changed
@@ -220,8 +218,6 @@ def test_a_fresh_change_is_not_trusted(
     (source / "file").write_bytes(b"x")
     run(source)
     assert run(source).bytes_read == 1
-
-
 
 
 def test_an_empty_file_is_no_index(tmp_path: Path) -> None:

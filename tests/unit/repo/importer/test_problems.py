@@ -29,9 +29,7 @@ def while_reading(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], Any
                 action()
             return data
 
-        monkeypatch.setattr(
-            content_module.os, "read", lambda fd, n: once(real_read(fd, n))
-        )
+        monkeypatch.setattr(content_module.os, "read", lambda fd, n: once(real_read(fd, n)))
         monkeypatch.setattr(
             content_module.os, "pread", lambda fd, n, at: once(real_pread(fd, n, at))
         )

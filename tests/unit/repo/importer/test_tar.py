@@ -182,7 +182,9 @@ def build(*members: tuple[tarfile.TarInfo, bytes], form: int = tarfile.PAX_FORMA
     return buffer
 
 
-def info(name: str, kind: bytes = tarfile.REGTYPE, target: str = "", **more: object) -> tarfile.TarInfo:
+def info(
+    name: str, kind: bytes = tarfile.REGTYPE, target: str = "", **more: object
+) -> tarfile.TarInfo:
     member = tarfile.TarInfo(name)
     member.type = kind
     member.linkname = target
@@ -263,7 +265,8 @@ def test_acl_text() -> None:
     assert plain == b""
     named = b"u::rwx,u:lisa:r-x:77,g::---,mask:rwx,other:r--"
     assert acl_from_text(named, is_default=False)[4:].hex() == (
-        "01000700ffffffff" "020005004d000000" "04000000ffffffff" "10000700ffffffff" "20000400ffffffff"
+        "01000700ffffffff020005004d00000004000000ffffffff"
+        "10000700ffffffff20000400ffffffff"
     )  # fmt: skip
     for bad in (b"user::rwx,mask::rwx,other::r--,user:1:r--", b"what::rwx", b"user::abc", b"user"):
         with pytest.raises(BadAttribute):
