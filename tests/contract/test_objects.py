@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.support.stores import MemoryObjects
-from vfs.errors import NotFound
+from vfs.errors import CorruptObject
 from vfs.ids import object_id
 from vfs.store.layout import Kind
 from vfs.store.store import Store
@@ -40,7 +40,7 @@ def test_what_is_added_comes_back(objects: tuple[Any, Any]) -> None:
 
 def test_what_was_never_added_is_not_found(objects: tuple[Any, Any]) -> None:
     _, reader = objects
-    with pytest.raises(NotFound, match=bytes(32).hex()):
+    with pytest.raises(CorruptObject, match=bytes(32).hex()):
         reader.get(bytes(32))
     assert not reader.has(bytes(32))
 

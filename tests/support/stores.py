@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from vfs.errors import NotFound
+from vfs.errors import CorruptObject
 from vfs.ids import ObjectId, object_id
 from vfs.store.layout import Kind, Location, number_key, unpack_location
 from vfs.store.store import Store
@@ -42,7 +42,7 @@ class MemoryObjects:
         try:
             return self.objects[oid]
         except KeyError:
-            raise NotFound(f"the object {oid.hex()} is not in the store") from None
+            raise CorruptObject(f"the object {oid.hex()} is missing") from None
 
     def has(self, oid: ObjectId) -> bool:
         return oid in self.objects

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import stat
+from bisect import bisect_right
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from vfs.errors import CorruptObject, InvalidName, IsADirectory, NotFound
+from vfs.errors import InvalidName, IsADirectory, NotFound
 from vfs.fs.attrs import FOREVER, Attr
 from vfs.fs.nodes import LINK_RANK, ROOT, is_position, position, split_position
 from vfs.fs.snapshot import Snapshots
@@ -24,6 +26,11 @@ _DOTS: Final = 2
 
 class Hub(Snapshots):
     """The top directory, and below it all snapshots."""
+
+    def __init__(self, repo: Repository) -> None:
+        super().__init__(repo)
+        self._refs: list[Ref] = []
+        self._refs_slot = -1
 
     def lookup(self, parent: int, name: bytes) -> Attr:
         if parent != ROOT:
@@ -69,10 +76,11 @@ class Hub(Snapshots):
             yield b"..", self._top(), _DOTS
         # In the order of slots, which are the offsets: a version that is made meanwhile comes
         # behind those listed, and none is left out.
-        for ref in sorted(self.repo.all_refs(), key=lambda ref: ref.slot):
-            if ref.slot + _DOTS > offset:
-                name = f"{ref.data_set}@{ref.name}".encode("ascii")
-                yield name, self._listed(ref), ref.slot + _DOTS
+        refs = self._refs_by_slot()
+        first = bisect_right(refs, offset - _DOTS, key=lambda ref: ref.slot)
+        for ref in islice(refs, first, None):
+            name = f"{ref.data_set}@{ref.name}".encode("ascii")
+            yield name, _listed(ref), ref.slot + _DOTS
 
     def readlink(self, node: int) -> bytes:
         if _is_link(node):
@@ -91,7 +99,7 @@ class Hub(Snapshots):
         return () if node == ROOT or _is_link(node) else super()._xattrs(node)
 
     def _top(self) -> Attr:
-        refs = self.repo.all_refs()
+        refs = self._refs_by_slot()
         changed_ns = max((ref.time_ns for ref in refs), default=0)
         mode = stat.S_IFDIR | 0o555
         uid, gid, timeout = os.getuid(), os.getgid(), NAMES_TIMEOUT
@@ -102,14 +110,13 @@ class Hub(Snapshots):
         attr = self._provisional(self.root(slot))
         return attr._replace(entry_timeout=NAMES_TIMEOUT)
 
-    def _listed(self, ref: Ref) -> Attr:
-        """Return what a listing says of *ref*: one that is damaged must not hide the others."""
-        try:
-            return self._root(ref.slot)
-        except (CorruptObject, NotFound):
-            # Nothing of it is kept, so whoever uses the name looks it up, and is told.
-            node = position(ref.slot, 0)
-            return Attr(node, node, stat.S_IFDIR, 2, 0, 0, 0, 0, 0, ref.time_ns, 0, 0)
+    def _refs_by_slot(self) -> list[Ref]:
+        """Return all references by their slots. Each change of one takes a slot."""
+        newest = self.repo.store.refs.newest_slot()
+        if newest != self._refs_slot:
+            self._refs = sorted(self.repo.all_refs(), key=lambda ref: ref.slot)
+            self._refs_slot = newest
+        return self._refs
 
     def _link(self, slot: int) -> Attr:
         node = position(slot, LINK_RANK)
@@ -124,10 +131,21 @@ class Hub(Snapshots):
         return f"{target.data_set}@{target.name}".encode("ascii")
 
 
+def _listed(ref: Ref) -> Attr:
+    """Return what a listing says of a root: its name and that it is a directory.
+
+    Nothing of it is kept, so whoever uses the name looks it up. Listing 5,000 names so reads no
+    commit, and a damaged one does not hide the others.
+    """
+    node = position(ref.slot, 0)
+    mode = stat.S_IFDIR | 0o755
+    return Attr(node, node, mode, 2, 0, 0, 0, 0, 0, ref.time_ns, 0, 0)
+
+
 def _is_link(node: int) -> bool:
     return is_position(node) and split_position(node)[1] == LINK_RANK
 
 
 def open_hub(store: Path) -> Hub:
     """Open a store and return its hub. Not to be held over a fork."""
-    return Hub(Repository.open(store))
+    return Hub(Repository.open(store, readonly=True))

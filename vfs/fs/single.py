@@ -48,4 +48,4 @@ class SingleRevision(Snapshots):
 
 def open_single(store: Path, slot: int) -> SingleRevision:
     """Open a store and return a view of the root in *slot*. Not to be held over a fork."""
-    return SingleRevision(Repository.open(store), slot)
+    return SingleRevision(Repository.open(store, readonly=True), slot)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
@@ -13,13 +12,13 @@ from vfs.fs.trace import paths_of
 from vfs.ids import Number
 from vfs.model.entry import Entry, Extra
 from vfs.model.node import Leaf, identity
+from vfs.recent import Recent
 from vfs.repo.blobs import FileReader
 from vfs.repo.repository import Repository
-from vfs.repo.trees import Place, find, find_directory, walk
+from vfs.repo.trees import Found, Place, find, find_directory, walk
 from vfs.store.layout import Slot
 
-DIRECTORIES_CACHED: Final = 4096
-FILES_CACHED: Final = 4096
+CACHED_BYTES: Final = 4 << 20  # of directories, and as many of files: about 8,000 each
 _DOTS: Final = 2  # offsets of "." and ".." in a listing
 
 
@@ -44,8 +43,8 @@ class Snapshots:
         self.repo = repo
         self._files = FileReader(repo.reader)
         self._number = repo.store.numbering.number
-        self._directories: OrderedDict[int, Directory] = OrderedDict()
-        self._opened: OrderedDict[int, Entry] = OrderedDict()
+        self._directories: Recent[int, Directory] = Recent(CACHED_BYTES)
+        self._files_read: Recent[int, Entry] = Recent(CACHED_BYTES)
         self._newest_slot = 0  # of those that were looked at here
 
     # directories
@@ -84,11 +83,9 @@ class Snapshots:
         return here
 
     def _keep(self, directory: Directory) -> None:
-        self._directories[directory.node] = directory
-        if len(self._directories) > DIRECTORIES_CACHED:
-            self._directories.popitem(last=False)
+        self._directories.put(directory.node, directory, _weight(directory.entry))
 
-    def _child(self, parent: Directory, place: Place, entry: Entry) -> Directory:
+    def _child(self, parent: Directory, place: Place | Found, entry: Entry) -> Directory:
         rank = parent.rank + 1 + place.dirs_before
         return Directory(parent.slot, rank, parent.rank, entry)
 
@@ -100,13 +97,11 @@ class Snapshots:
 
     def file(self, node: int) -> Entry:
         """Return the entry of a file by its number. Raises NotFound."""
-        entry = self._opened.get(node)
+        entry = self._files_read.get(node)
         if entry is None:
             leaf, index = self._locate(node)
             entry = leaf.entry(index)
-            self._opened[node] = entry
-            if len(self._opened) > FILES_CACHED:
-                self._opened.popitem(last=False)
+            self._files_read.put(node, entry, _weight(entry))
         return entry
 
     def _locate(self, node: int) -> tuple[Leaf, int]:
@@ -181,7 +176,7 @@ class Snapshots:
         entry = self.file(node)
         try:
             return self._files.read(entry, offset, length)
-        except (CorruptObject, NotFound) as error:
+        except CorruptObject as error:
             where = paths_of(self.repo, entry)
             raise CorruptObject(f"{where} can't be read at byte {offset}: {error}") from error
 
@@ -209,3 +204,8 @@ class Snapshots:
 
     def close(self) -> None:
         self.repo.close()
+
+
+def _weight(entry: Entry) -> int:
+    """Return about how many bytes of memory an entry takes."""
+    return 500 + len(entry.name) + len(entry.extra)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Iterator
 from typing import Final
 
@@ -10,6 +9,7 @@ from vfs.errors import CorruptObject
 from vfs.ids import NO_CONTENT, ObjectId
 from vfs.model.blob import BlobNode, Span, decode_blob_node, encode_blob_node
 from vfs.model.entry import FLAG_BLOB, Entry
+from vfs.recent import Recent
 from vfs.repo.prolly import Builder
 from vfs.store.ingest import Ingest
 from vfs.store.layout import Kind
@@ -85,7 +85,7 @@ class FileReader:
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
-        self._nodes: OrderedDict[ObjectId, BlobNode] = OrderedDict()
+        self._nodes: Recent[ObjectId, BlobNode] = Recent(_NODES_CACHED)
 
     def read(self, entry: Entry, offset: int, length: int) -> bytes:
         """Return *length* bytes of the regular file *entry* from *offset*; fewer only at its end.
@@ -168,11 +168,7 @@ class FileReader:
 
     def _node(self, oid: ObjectId) -> BlobNode:
         node = self._nodes.get(oid)
-        if node is not None:
-            self._nodes.move_to_end(oid)
-            return node
-        node = decode_blob_node(self._reader.get(oid))
-        self._nodes[oid] = node
-        if len(self._nodes) > _NODES_CACHED:
-            self._nodes.popitem(last=False)
+        if node is None:
+            node = decode_blob_node(self._reader.get(oid))
+            self._nodes.put(oid, node)
         return node

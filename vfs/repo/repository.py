@@ -7,6 +7,7 @@ import heapq
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path as FilePath
 from types import TracebackType
 from typing import Final, Literal, Self
@@ -32,6 +33,7 @@ from vfs.store.refs import Ref, RefChange, RefUpdate
 from vfs.store.store import Store
 
 COMMIT_TRIES: Final = 20
+HINT_NAMES: Final = 10_000  # of a directory, to look for near misses in
 
 MakeRoot = Callable[[Commit | None], Entry]
 
@@ -70,9 +72,11 @@ class Repository:
         self._files = FileReader(self.reader)
 
     @classmethod
-    def open(cls, path: FilePath, *, map_bytes: int | None = None) -> Repository:
-        """Open the store at *path*. Raises StoreError."""
-        return cls(Store.open(path, map_bytes=map_bytes))
+    def open(
+        cls, path: FilePath, *, readonly: bool = False, map_bytes: int | None = None
+    ) -> Repository:
+        """Open the store at *path* (see `Store.open`). Raises StoreError."""
+        return cls(Store.open(path, readonly=readonly, map_bytes=map_bytes))
 
     @classmethod
     def create(cls, path: FilePath) -> Repository:
@@ -259,7 +263,7 @@ class Repository:
     # commits and what is in them
 
     def commit(self, oid: ObjectId) -> Commit:
-        """Return a commit. Raises NotFound, CorruptObject."""
+        """Return a commit. Raises CorruptObject when it is damaged or missing."""
         return Commit.decode(self.reader.get(oid))
 
     def log(
@@ -287,10 +291,11 @@ class Repository:
                 raise NotADirectory(f"'{_show(path[:depth])}' is not a directory")
             place = find(self.nodes, entry.content, name)
             if place is None:
-                known = [_show((e.name,)) for e in self.entries(entry.content)]
+                some = islice(self.entries(entry.content), HINT_NAMES)
+                known = [_show((one.name,)) for one in some]
                 raise NotFound(
                     f"there is no '{_show(path[: depth + 1])}' in this version",
-                    hint=_near(_show((name,)), known[:10_000]),
+                    hint=_near(_show((name,)), known),
                 )
             entry = place.entry
         return entry

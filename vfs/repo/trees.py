@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import stat
-from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Final, NamedTuple
 
@@ -19,12 +18,12 @@ from vfs.model.node import (
     Inner,
     Leaf,
     Node,
-    Sums,
     decode_node,
     encode_inner,
     encode_leaf,
     sums_of,
 )
+from vfs.recent import Recent
 from vfs.repo.prolly import Builder
 from vfs.store.ingest import Ingest
 from vfs.store.layout import Kind
@@ -34,7 +33,7 @@ Path = tuple[bytes, ...]
 
 _BOUNDARY_BITS: Final = 6  # a node of 64 items more than the fewest, on average
 _RECORD_BYTES: Final = 64
-NODES_CACHED: Final = 1024  # about 15 KiB each when decoded
+NODES_CACHED_BYTES: Final = 8 << 20  # as stored; decoded they take about three times that
 
 
 class _TreeShape:
@@ -146,21 +145,17 @@ def _merge(
 class Nodes:
     """Decoded tree nodes, the most recent ones kept. For one thread."""
 
-    def __init__(self, reader: Reader, *, limit: int = NODES_CACHED) -> None:
+    def __init__(self, reader: Reader) -> None:
         self._reader = reader
-        self._limit = limit
-        self._kept: OrderedDict[ObjectId, Node] = OrderedDict()
+        self._kept: Recent[ObjectId, Node] = Recent(NODES_CACHED_BYTES)
 
     def get(self, oid: ObjectId) -> Node:
-        """Return a node. Raises NotFound, CorruptObject."""
+        """Return a node. Raises CorruptObject."""
         node = self._kept.get(oid)
-        if node is not None:
-            self._kept.move_to_end(oid)
-            return node
-        node = decode_node(self._reader.get(oid))
-        self._kept[oid] = node
-        if len(self._kept) > self._limit:
-            self._kept.popitem(last=False)
+        if node is None:
+            data = self._reader.get(oid)
+            node = decode_node(data)
+            self._kept.put(oid, node, len(data))
         return node
 
     def child(self, parent: Inner, index: int) -> Node:
@@ -185,20 +180,38 @@ class Place(NamedTuple):
         return self.leaf.entry(self.leaf_index)
 
 
-def find(nodes: Nodes, tree: ObjectId, name: bytes) -> Place | None:
-    """Return the entry *name* of a directory and its place, or None. Reads O(log n) nodes."""
+class Found(NamedTuple):
+    """An entry that was asked for by name."""
+
+    leaf: Leaf
+    leaf_index: int
+    dirs_before: int  # as in Place, for a directory; 0 for all else, which is not numbered by it
+
+    @property
+    def entry(self) -> Entry:
+        """Return the entry."""
+        return self.leaf.entry(self.leaf_index)
+
+
+def find(nodes: Nodes, tree: ObjectId, name: bytes) -> Found | None:
+    """Return the entry *name* of a directory, or None. Reads O(log n) nodes."""
     node = nodes.get(tree)
-    before = NOTHING
+    above: list[tuple[Inner, int]] = []
     while isinstance(node, Inner):
         index = node.find(name)
         if index == len(node):
             return None
-        before += _sum(node.children[:index])
+        above.append((node, index))
         node = nodes.child(node, index)
     index = node.find(name)
     if index == len(node) or node.names[index] != name:
         return None
-    return Place(node, index, before.entries + index, before.dirs + node.dirs_before(index))
+    dirs = 0
+    if stat.S_ISDIR(node.mode(index)):
+        # Counting takes longer than finding, and files, which are most, have no use for it.
+        dirs = node.dirs_before(index)
+        dirs += sum(child.sums.dirs for inner, i in above for child in inner.children[:i])
+    return Found(node, index, dirs)
 
 
 def walk(nodes: Nodes, tree: ObjectId, start: int = 0) -> Iterator[Place]:
@@ -246,14 +259,6 @@ def find_directory(nodes: Nodes, tree: ObjectId, rank: int) -> tuple[Entry, int]
                 return entry, before
             before += dirs
     raise NotFound(f"there is no directory {rank} below this one")
-
-
-def _sum(children: Sequence[Child]) -> Sums:
-    entries = dirs = 0
-    for child in children:
-        entries += child.sums.entries
-        dirs += child.sums.dirs
-    return Sums(entries, 0, dirs, 0, 0)
 
 
 def edit_paths(

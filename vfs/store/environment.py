@@ -28,6 +28,7 @@ MAP_START_BYTES: Final = 64 << 30
 """Address space to begin with. It costs neither memory nor disk, and growing is rare this way."""
 
 MAX_READERS: Final = 1024
+_LOCK_FILE_BYTES: Final = MAX_READERS * 64 + 4096  # a cache line for each reader, and the head
 TABLES: Final = (
     "meta",  # format, uuid, secret
     "objects",  # object id -> location
@@ -62,7 +63,7 @@ class _Gate:
         self._lock = threading.Lock()
         self._idle = threading.Condition(self._lock)
         self._open = 0
-        self._resizing = False
+        self._resizing = 0  # threads that resize or wait for it
 
     def enter(self) -> None:
         with self._lock:
@@ -79,13 +80,13 @@ class _Gate:
     @contextmanager
     def alone(self) -> Iterator[None]:
         with self._lock:
-            self._resizing = True
-            while self._open:
-                self._idle.wait()
+            self._resizing += 1
             try:
+                while self._open:
+                    self._idle.wait()
                 yield
             finally:
-                self._resizing = False
+                self._resizing -= 1
                 self._idle.notify_all()
 
 
@@ -101,7 +102,19 @@ env.copyfd(os.open(os.devnull, os.O_WRONLY), compact=True)
 class Environment:
     """An open environment with the tables of a store. Thread-safe; not to be held over a fork."""
 
-    def __init__(self, path: Path, *, create: bool, map_bytes: int | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        create: bool = False,
+        readonly: bool = False,
+        map_bytes: int | None = None,
+    ) -> None:
+        """Open the environment in *path*.
+
+        *readonly* never waits for a writer; otherwise opening a table does, as LMDB takes the
+        writer's lock for it.
+        """
         self.gate = _Gate()
         self.path = path
         self.tables: dict[str, lmdb._Database] = {}
@@ -109,6 +122,8 @@ class Environment:
         size = map_bytes or MAP_START_BYTES
         while size < data_bytes:
             size *= 2
+        if not readonly:
+            _reserve_lock_file(path)
         with translated(path):
             self._env = lmdb.open(
                 str(path),
@@ -117,6 +132,7 @@ class Environment:
                 max_readers=MAX_READERS,
                 mode=0o600,
                 create=create,
+                readonly=readonly,
                 # Reads are whole packs or small random pages: the kernel's read-ahead around
                 # each fault helps the first and is bounded for the second.
                 readahead=True,
@@ -213,6 +229,15 @@ class Environment:
             if size == 0 or size > self._env.info()["map_size"]:
                 self._env.set_mapsize(size)
 
+    def is_blank(self) -> bool:
+        """Say whether nothing is in it but empty tables of a store."""
+        with translated(self.path), self._env.begin() as txn:
+            names = {bytes(name).decode("ascii", "replace") for name, _ in txn.cursor()}
+            return names <= set(TABLES) and all(
+                not txn.stat(self._env.open_db(name.encode(), txn=txn, create=False))["entries"]
+                for name in names
+            )
+
     def check_readers(self) -> int:
         """Free the slots of readers that were killed; return how many there were."""
         return self._env.reader_check()
@@ -221,6 +246,25 @@ class Environment:
         """Return the size of the pages in use, in bytes: what the data file has to hold."""
         info = self._env.info()
         return (info["last_pgno"] + 1) * self._env.stat()["psize"]
+
+
+def _reserve_lock_file(path: Path) -> None:
+    """Give LMDB's table of readers its room on disk: it is mapped, and a hole in it kills.
+
+    Only before the environment is opened: closing the file gives up this process's locks on it.
+    """
+    try:
+        fd = os.open(path / "lock.mdb", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError:
+        return  # LMDB says what is wrong with it
+    try:
+        if os.fstat(fd).st_blocks * 512 < _LOCK_FILE_BYTES:
+            os.posix_fallocate(fd, 0, _LOCK_FILE_BYTES)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise _full(path) from error
+    finally:
+        os.close(fd)
 
 
 class _ReadTransaction:
@@ -277,11 +321,15 @@ def _translate(error: lmdb.Error, path: Path) -> Exception:
     if isinstance(error, lmdb.ReadersFullError):
         return StoreError(f"more than {MAX_READERS} readers use the store {path}")
     if _is_disk_full(error, path):
-        return StoreFull(
-            f"the disk that holds the store {path} is full",
-            hint="make room there; what was confirmed is kept",
-        )
+        return _full(path)
     return StoreError(f"the store {path} can't be used: {error}")
+
+
+def _full(path: Path) -> StoreFull:
+    return StoreFull(
+        f"the disk that holds the store {path} is full",
+        hint="make room there; what was confirmed is kept",
+    )
 
 
 def _is_disk_full(error: lmdb.Error, path: Path) -> bool:

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
+from vfs.errors import CorruptObject
 from vfs.ids import ObjectId, object_id
 from vfs.store.compression import compress
 from vfs.store.layout import (
@@ -28,6 +29,7 @@ from vfs.store.layout import (
     unpack_location,
 )
 from vfs.store.numbers import Numbering, next_number
+from vfs.store.reader import Reader
 
 if TYPE_CHECKING:
     import lmdb
@@ -102,9 +104,11 @@ def _segment(data: bytes | memoryview, *, leaf: bool = False) -> _Segment:
 class Ingest:
     """Adds objects to a store. Thread-safe. A context manager: leaving it flushes."""
 
-    def __init__(self, env: Environment, numbering: Numbering) -> None:
+    def __init__(self, env: Environment, numbering: Numbering, *, verify: bool = False) -> None:
+        """*verify*: what is stored counts as stored only if its bytes are right."""
         self._env = env
         self._numbering = numbering
+        self._verify = verify
         self._lock = threading.Lock()
         self._claimed: set[tuple[bool, ObjectId]] = set()
         self._data = _Pack()
@@ -202,12 +206,21 @@ class Ingest:
         with self._env.read() as txn:
             table = self._env.tables["objects"]
             known = [index for index in mine if _has(txn.get(ids[index], db=table), kind)]
+        if self._verify:
+            known = [index for index in known if self._is_sound(ids[index])]
         if known:
             with self._lock:
                 self._claimed.difference_update((is_tree, ids[index]) for index in known)
             gone = set(known)
             mine = [index for index in mine if index not in gone]
         return mine
+
+    def _is_sound(self, oid: ObjectId) -> bool:
+        try:
+            Reader(self._env, cache_bytes=0).get(oid)
+        except CorruptObject:
+            return False
+        return True
 
     def _append(
         self, kind: Kind, objects: Sequence[tuple[ObjectId, int]], segment: _Segment
@@ -269,8 +282,9 @@ class Ingest:
         new = 0
         # In the order of the keys, so that rows that share a page come together.
         for oid, place, leaf in sorted(rows):
-            # Another process may have stored the same object meanwhile: the first one stays.
-            if not _has(txn.get(oid, db=tables["objects"]), Kind(place.kind)):
+            # Another process may have stored the same object meanwhile: the first one stays, unless
+            # this one is here because that may be damaged.
+            if self._verify or not _has(txn.get(oid, db=tables["objects"]), Kind(place.kind)):
                 txn.put(oid, pack_location(place), db=tables["objects"])
                 new += place.stored * place.size // max(place.raw, 1)
                 if leaf is not None:

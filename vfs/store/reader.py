@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
 
-from vfs.errors import CorruptObject, NotFound
+from vfs.errors import CorruptObject
 from vfs.ids import ObjectId, object_id
+from vfs.recent import Recent
 from vfs.store.compression import decompress
 from vfs.store.layout import Location, number_key, unpack_location
 
@@ -28,15 +28,14 @@ class Reader:
         self._objects = env.tables["objects"]
         self._packs = env.tables["packs"]
         # Decompressed segments: several requests of the kernel's size read one large segment.
-        self._cache: OrderedDict[tuple[int, int], bytes] = OrderedDict()
-        self._cache_room = cache_bytes
+        self._segments: Recent[tuple[int, int], bytes] = Recent(cache_bytes)
 
     def get(self, oid: ObjectId) -> bytes:
-        """Return the object. Raises NotFound, or CorruptObject when its bytes are damaged."""
+        """Return the object. Raises CorruptObject when it is damaged or missing."""
         with self._env.read() as txn:
             value = txn.get(oid, db=self._objects)
             if value is None:
-                raise NotFound(f"the object {oid.hex()} is not in the store")
+                raise CorruptObject(f"the object {oid.hex()} is missing")
             data = self._fetch(txn, unpack_location(value))
         if object_id(data) != oid:
             raise CorruptObject(f"the object {oid.hex()} is damaged")
@@ -48,9 +47,8 @@ class Reader:
             return txn.get(oid, db=self._objects) is not None
 
     def _fetch(self, txn: lmdb.Transaction[memoryview], place: Location) -> bytes:
-        segment = self._cache.get((place.pack, place.at))
+        segment = self._segments.get((place.pack, place.at))
         if segment is not None:
-            self._cache.move_to_end((place.pack, place.at))
             return segment[place.offset : place.offset + place.size]
         pack = txn.get(number_key(place.pack), db=self._packs)
         if pack is None or place.at + place.stored > len(pack):
@@ -60,14 +58,7 @@ class Reader:
             return bytes(pack[start : start + place.size])
         segment = decompress(pack[place.at : place.at + place.stored], place.raw)
         if place.raw >= _CACHED_MIN_BYTES:
-            self._keep((place.pack, place.at), segment)
+            self._segments.put((place.pack, place.at), segment, len(segment))
         if place.size == place.raw:
             return segment
         return segment[place.offset : place.offset + place.size]
-
-    def _keep(self, key: tuple[int, int], segment: bytes) -> None:
-        self._cache[key] = segment
-        self._cache_room -= len(segment)
-        while self._cache_room < 0:
-            _, dropped = self._cache.popitem(last=False)
-            self._cache_room += len(dropped)

@@ -119,6 +119,11 @@ class RefTable:
         with self._env.read() as txn:
             return list(self._scan(txn, b""))
 
+    def newest_slot(self) -> int:
+        """Return the last slot that was given out: as long as it is the same, so is every name."""
+        with self._env.read() as txn:
+            return next_number(txn, self._t["slots"]) - 1
+
     def _scan(self, txn: Txn, prefix: bytes) -> Iterator[Ref]:
         with txn.cursor(self._t["refs"]) as cursor:
             found = cursor.set_range(prefix) if prefix else cursor.first()

@@ -10,6 +10,8 @@ from typing import Final, Self
 
 import lmdb
 
+from vfs.store.environment import translated
+
 KEY_MAX_BYTES: Final = 511
 _MAP_BYTES: Final = 1 << 40
 _COMMIT_EVERY: Final = 8192  # changes; the pages they dirty are kept in memory until then
@@ -19,7 +21,8 @@ class Scratch:
     """A sorted map, for one thread. A context manager: leaving it deletes it."""
 
     def __init__(self, parent: Path) -> None:
-        with tempfile.TemporaryDirectory(dir=parent, prefix="scratch-") as path:
+        self._parent = parent
+        with translated(parent), tempfile.TemporaryDirectory(dir=parent, prefix="scratch-") as path:
             self._env = lmdb.open(path, map_size=_MAP_BYTES, sync=False, metasync=False, lock=False)
         # The files have no name from here on: the kernel frees them, however this process ends.
         self._txn = self._env.begin(write=True)
@@ -47,13 +50,15 @@ class Scratch:
 
     def put(self, key: bytes, value: bytes) -> None:
         """Set the value of *key* (at most KEY_MAX_BYTES)."""
-        self._txn.put(key, value)
-        self._changed()
+        with translated(self._parent):
+            self._txn.put(key, value)
+            self._changed()
 
     def pop(self, key: bytes) -> bytes | None:
         """Remove *key*; return its value, or None."""
-        value = self._txn.pop(key)
-        self._changed()
+        with translated(self._parent):
+            value = self._txn.pop(key)
+            self._changed()
         return value
 
     def items(self, prefix: bytes = b"") -> Iterator[tuple[bytes, bytes]]:

@@ -54,9 +54,12 @@ class Store:
 
     @classmethod
     def create(cls, path: Path) -> Store:
-        """Make an empty store in *path*, which must be missing or an empty directory."""
+        """Make an empty store in *path*, which must be missing or an empty directory.
+
+        What a killed attempt left there is no obstacle; of two at once, one succeeds.
+        """
         try:
-            if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            if path.exists() and not (path.is_dir() and _is_free(path)):
                 raise AlreadyExists(
                     f"{path} exists and is not an empty directory", hint="choose another place"
                 )
@@ -64,21 +67,29 @@ class Store:
         except OSError as error:
             raise StoreError(f"{path} can't be made: {error.strerror}") from error
         env = Environment(path, create=True)
-        env.open_tables(create=True)
         identity, secret = uuid.uuid4(), os.urandom(_SECRET_BYTES)
 
         def change(txn: lmdb.Transaction[memoryview]) -> None:
             meta = env.tables["meta"]
-            txn.put(b"format", _MAGIC + _FORMAT.pack(FORMAT), db=meta)
+            form = _MAGIC + _FORMAT.pack(FORMAT)
+            if not txn.put(b"format", form, overwrite=False, db=meta):
+                raise AlreadyExists(f"there is a store at {path} already")
             txn.put(b"uuid", identity.bytes, db=meta)
             txn.put(b"secret", secret, db=meta)
 
-        env.write(change)
-        return cls(path, env, identity, secret)
+        try:
+            env.open_tables(create=True)
+            env.write(change)
+            return cls(path, env, identity, secret)
+        except BaseException:
+            env.close()
+            raise
 
     @classmethod
-    def open(cls, path: Path, *, map_bytes: int | None = None) -> Store:
+    def open(cls, path: Path, *, readonly: bool = False, map_bytes: int | None = None) -> Store:
         """Open the store in *path*; *map_bytes* is the size that its map has at first.
+
+        *readonly* for whoever only reads: it never waits for a writer.
 
         Raises StoreError when there is none, or one that this version can't read.
         """
@@ -88,7 +99,7 @@ class Store:
                     f"there is no store at {path}",
                     hint=f"make one with: vfs --store {path} init",
                 )
-            env = Environment(path, create=False, map_bytes=map_bytes)
+            env = Environment(path, readonly=readonly, map_bytes=map_bytes)
         except OSError as error:
             raise StoreError(f"the store {path} can't be read: {error.strerror}") from error
         try:
@@ -119,9 +130,13 @@ class Store:
         """Return a reader, for one thread."""
         return Reader(self._env, cache_bytes=cache_bytes)
 
-    def ingest(self) -> Ingest:
-        """Return a context in which objects are added."""
-        return Ingest(self._env, self.numbering)
+    def ingest(self, *, verify: bool = False) -> Ingest:
+        """Return a context in which objects are added.
+
+        With *verify* an object that is there counts only if its bytes are right; one that is
+        damaged is stored again.
+        """
+        return Ingest(self._env, self.numbering, verify=verify)
 
     def scratch(self) -> Scratch:
         """Return a context with a sorted map on the store's disk."""
@@ -168,6 +183,23 @@ class Store:
         disk = os.statvfs(self.path)
         total, _, _ = shutil.disk_usage(self.path)
         return total, disk.f_bfree * disk.f_frsize, disk.f_bavail * disk.f_frsize
+
+
+def _is_free(path: Path) -> bool:
+    """Say whether a store can be made in a directory: nothing of anybody's is in it."""
+    names = {item.name for item in path.iterdir()} - {"lost+found"}
+    if not names <= {"data.mdb", "lock.mdb"}:
+        return False
+    if "data.mdb" not in names or not (path / "data.mdb").stat().st_size:
+        return True
+    try:
+        env = Environment(path, readonly=True)
+    except StoreError:
+        return False
+    try:
+        return env.is_blank()
+    finally:
+        env.close()
 
 
 def _check_format(env: Environment, path: Path) -> tuple[uuid.UUID, bytes]:
