@@ -173,3 +173,34 @@ def test_refusals(vfs: Vfs, mnt: Path, tmp_path: Path, args: list[str], says: st
 def test_a_store_that_is_not_there(vfs: Vfs, mnt: Path, tmp_path: Path) -> None:
     refused = vfs("mount", "--store", tmp_path / "none", mnt, code=1)
     assert refused.stderr.startswith("vfs: there is no store at ")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a tmpfs")
+@pytest.mark.parametrize("above", [False, True], ids=["at the same place", "on its parent"])
+def test_a_mount_that_another_one_hides(vfs: Vfs, mnt: Path, tmp_path: Path, above: bool) -> None:
+    vfs("mount", mnt)
+    place = tmp_path if above else mnt
+    store = tmp_path / "store"
+    with ExitStack() as undo:
+        if above:  # the store must stay in sight
+            place = tmp_path / "parent"
+            inner = place / "mnt"
+            inner.mkdir(parents=True)
+            vfs("mount", inner)
+            undo.callback(vfs, "umount", inner)
+            mountpoint = inner
+        else:
+            mountpoint = mnt
+        pid = listed(vfs, mountpoint)["pid"]
+        subprocess.run(["mount", "-t", "tmpfs", "tmpfs", place], check=True)
+        undo.callback(subprocess.run, ["umount", place], check=True)
+        mountpoint.mkdir(exist_ok=True)
+        for command in ("mount", "umount"):
+            said = vfs(command, mountpoint, code=1).stderr
+            assert f"{mountpoint} is hidden by " in said
+            assert "unmount that first" in said
+        assert listed(vfs, mountpoint)["pid"] == pid
+        assert registry.find(store, str(mountpoint)) is not None
+    if not above:
+        assert (mnt / "data@v1" / "file").read_text() == "v1"
+    vfs("umount", mnt)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from typing import Final
 
 import zstandard
@@ -24,10 +25,22 @@ class _Contexts(threading.local):
 _contexts: Final = _Contexts()
 
 
-def compress(data: bytes | bytearray | memoryview) -> bytes | None:
-    """Return *data* compressed, or None where that saves nothing. Releases the GIL."""
-    packed = _contexts.compressor.compress(data)
-    return packed if len(packed) < len(data) * _WORTH_IT else None
+def compress_all(items: Sequence[bytes | bytearray | memoryview]) -> list[bytes | None]:
+    """Return each of *items* compressed, or None where that saves nothing.
+
+    Gives up the GIL once, not once for each: it has to be waited for afterwards.
+    """
+    if not items:
+        return []
+    if len(items) == 1:
+        packed = [_contexts.compressor.compress(items[0])]
+    else:
+        results = _contexts.compressor.multi_compress_to_buffer(list(items))
+        packed = [results[index].tobytes() for index in range(len(items))]
+    return [
+        body if len(body) < len(item) * _WORTH_IT else None
+        for item, body in zip(items, packed, strict=True)
+    ]
 
 
 def decompress(data: memoryview, size: int) -> bytes:

@@ -80,6 +80,16 @@ def test_create_makes_the_data_set_once(change: Run, source: Path) -> None:
     assert change(*args, "--create").exit_code == 0
 
 
+def test_an_import_that_fails_leaves_the_data_set_that_it_made(change: Run, source: Path) -> None:
+    args = ("-m", "x", "--create")
+    assert change("import", str(source / "none"), "typo", *args).exit_code == 2
+    assert change("import", str(source), "made", *args, "--tag", "a b").exit_code == 1
+    listed = json.loads(change("ls", "--json").stdout)
+    assert [(one["name"], one["refs"]) for one in listed if one["name"] != "data"] == [("made", [])]
+    told = " ".join(change("import", "--help").stdout.split())
+    assert "If the import fails, it stays, empty." in told
+
+
 @pytest.mark.parametrize(
     ("args", "says"),
     [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import random
 import subprocess
 import sys
 from datetime import datetime
@@ -12,6 +13,8 @@ from pathlib import Path
 import pytest
 
 from tests.unit.cli.conftest import BIG, Run
+from vfs.cli import output
+from vfs.repo.repository import Repository
 
 
 def test_ls_lists_data_sets_and_their_versions(run: Run) -> None:
@@ -158,6 +161,22 @@ def test_stats(run: Run) -> None:
     assert unique - stats["saved_by_compression"] == stats["stored_bytes"]
     assert stats["saved_by_deduplication"] >= len(BIG)
     assert [data_set["name"] for data_set in stats["data_sets"]] == ["data", "void"]
+
+
+def test_stats_add_up_after_an_import_that_failed(change: Run, new_store: Path) -> None:
+    lost = random.Random(0).randbytes(4 * len(BIG))
+    with Repository.open(new_store) as repo, repo.store.ingest() as ingest:
+        ingest.add_chunks([lost])
+    stats = json.loads(change("stats", "--json").stdout)
+    assert stats["saved_by_deduplication"] == 0
+    shown = {
+        line.rsplit("  ", 2)[0].strip(): line for line in change("stats").stdout.splitlines()[-7:]
+    }
+    in_no_version = stats["unique_bytes"] - stats["logical_bytes"]
+    assert in_no_version > 0
+    assert shown["in no version"].endswith(output.size(in_no_version))
+    parts = stats["logical_bytes"] + in_no_version - stats["saved_by_compression"]
+    assert parts == stats["stored_bytes"]
 
 
 @pytest.mark.parametrize("unbuffered", ["", "1"])

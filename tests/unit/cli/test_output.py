@@ -161,6 +161,7 @@ def test_a_name_is_exact_in_a_pipe_and_escaped_on_a_terminal(
 def test_progress_is_shown_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch) -> None:
     on_terminal(monkeypatch)
     from vfs.cli import progress as module
+    from vfs.repo.importer import SILENT
 
     monkeypatch.setattr(module, "UPDATE_S", 0.0)
     monkeypatch.setattr(module, "SETTLED_S", -1.0)
@@ -174,12 +175,11 @@ def test_progress_is_shown_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch) -
         "rate": "512 B/s",
         "left": "0:06 left",
     }
-    assert isinstance(module.progress(), module.Bar)
+    with module.progress() as shown:
+        assert isinstance(shown, module.Bar)
     monkeypatch.setattr("sys.stderr", io.StringIO())
-    with module.progress() as silent:
-        silent.total(1, 1)
-        silent.advance(1, 1)
-    assert not isinstance(silent, module.Bar)
+    with module.progress() as shown:
+        assert shown is SILENT
 
 
 def test_progress_without_a_total_counts_up(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,10 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import stat
 from pathlib import Path
+
+import pytest
 
 from vfs.daemon.logs import BURST, PERIOD_SECONDS, Limit, begin_file, not_a_late_answer
 
@@ -59,3 +62,18 @@ def test_one_older_log_is_kept(tmp_path: Path) -> None:
         "mnt.log": b"third",
         "mnt.log.1": b"second",
     }
+
+
+def test_logs_are_for_their_owner_alone(tmp_path: Path) -> None:
+    (tmp_path / "log").mkdir(mode=0o755)
+    path, fd = begin_file(tmp_path, "mnt")
+    os.close(fd)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+
+
+def test_a_log_is_not_written_through_a_symlink(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "log").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(OSError, match="Not a directory"):
+        begin_file(tmp_path, "mnt")

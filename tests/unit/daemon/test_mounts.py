@@ -26,15 +26,26 @@ def listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_mountinfo(listed: None) -> None:
     ours = [mount for mount in mounts.mounts() if mount.ours]
-    assert ours == [mounts.Mount("/mnt/a b", "0:39", "fuse.vfs", "/store,x")]
+    assert ours == [mounts.Mount(42, "/mnt/a b", "0:39", "fuse.vfs", "/store,x")]
     assert mounts.mounts()[3].mountpoint == os.fsdecode(b"/mnt/\xff")
 
 
-def test_the_top_one_of_several(listed: None) -> None:
-    top = mounts.mount_at(Path("/mnt/a b"))
-    assert top is not None
-    assert top.kind == "fuse.sshfs"
-    assert mounts.mount_at(Path("/mnt")) is None
+def test_the_one_that_is_seen(listed: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = Path("/mnt/a b")
+    for number, kind, hidden in ((42, "fuse.vfs", None), (43, "fuse.sshfs", 42), (22, None, 42)):
+        monkeypatch.setattr(mounts, "_mount_number", lambda _, number=number: number)
+        seen, below = mounts.mount_at(place), mounts.hidden_at(place)
+        assert (seen and seen.kind) == kind
+        assert (below and below.number) == hidden
+    assert mounts.hidden_at(Path("/mnt")) is None
+
+
+def test_what_is_mounted_here(tmp_path: Path) -> None:
+    root = mounts.mount_at(Path("/proc"))
+    assert root is not None
+    assert root.kind == "proc"
+    assert mounts.mount_at(tmp_path) is None
+    assert mounts.mount_at(tmp_path / "missing") is None
 
 
 def test_real_path(tmp_path: Path) -> None:

@@ -193,7 +193,7 @@ def test_what_is_no_commit_is_corrupt(repo: Repository) -> None:
         node = ingest.add_object(Kind.BLOB, b"no commit")
     with pytest.raises(CorruptObject, match="no commit"):
         repo.commit(node)
-    with pytest.raises(NotFound):
+    with pytest.raises(CorruptObject, match="missing"):
         repo.commit(ObjectId(bytes(32)))
 
 
