@@ -117,7 +117,7 @@ def make_store(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(repository, "now_ns", lambda: next(clock))
     monkeypatch.setattr(identity, "who", lambda: "user@host")
     # zstd's own bytes may change from one release to the next.
-    monkeypatch.setattr("vfs.store.ingest.compress", lambda data: None)
+    monkeypatch.setattr("vfs.store.ingest.compress_all", lambda items: [None] * len(items))
     with Repository.create(path) as repo:
         repo.create_data_set("data")
         repo.create_data_set("empty")

@@ -110,6 +110,11 @@ class _Pack:
             at += stored
 
 
+def _check_size(data: bytes | memoryview) -> None:
+    if len(data) > OBJECT_MAX_BYTES:
+        raise ValueError(f"an object of {len(data)} bytes")
+
+
 def _quiet_id(data: bytes | memoryview) -> ObjectId:
     """Return the id of *data* without giving up the GIL if it is short.
 
@@ -174,6 +179,8 @@ class Ingest:
             chunks[group[0]] if len(group) == 1 else b"".join([chunks[index] for index in group])
             for group in groups
         ]
+        for raw in raws:
+            _check_size(raw)
         self._append(
             _Segment(
                 Kind.CHUNK,
@@ -189,8 +196,7 @@ class Ingest:
 
     def add_object(self, kind: Kind, data: bytes) -> ObjectId:
         """Add one object that is not a chunk; return its id."""
-        if len(data) > OBJECT_MAX_BYTES:
-            raise ValueError(f"an object of {len(data)} bytes")
+        _check_size(data)
         oid = object_id(data)
         if self._claim(kind, [oid]):
             is_leaf = kind is Kind.TREE and not data[_LEAF_LEVEL_AT]
