@@ -15,12 +15,15 @@ import tarfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.support.hub import COMMAND, Hub, a_hub
 from tests.support.mounting import wait_for_end, wait_until
 from vfs.ids import object_id
+from vfs.repo.repository import Repository
+from vfs.store.layout import pack_number_row, unpack_number_row
 
 pytestmark = pytest.mark.mounted
 
@@ -202,3 +205,42 @@ def test_a_killed_reader_leaves_no_place_taken(hub: Hub) -> None:
         [*COMMAND, "--store", str(hub.store), "log", "data"], capture_output=True, check=True
     )
     assert b"v1" in done.stdout
+
+
+def test_a_damaged_table_of_inode_numbers_shows_no_other_file(hub: Hub, source: Path) -> None:
+    with Repository.open(hub.store) as repo:
+        table = repo.store._env.tables["numbers"]
+
+        def shift(txn: Any) -> None:
+            with txn.cursor(table) as cursor:
+                rows = [(bytes(key), bytes(value)) for key, value in cursor]
+            for key, value in rows:
+                row = unpack_number_row(memoryview(value))
+                txn.put(key, pack_number_row(row._replace(at=row.at ^ 1)), db=table)
+
+        repo.store._env.write(shift)
+    hub.mount()
+    for path in sorted(source.glob("d0/*")):
+        try:
+            assert (hub["v1"] / path.relative_to(source)).read_bytes() == path.read_bytes()
+        except OSError as error:
+            assert error.errno == errno.EIO  # noqa: PT017 - either is right, nothing else is
+
+
+def test_a_damaged_reference_shows_no_other_version(hub: Hub, source: Path) -> None:
+    (source / "d0/f0").write_bytes(b"second")
+    hub.import_(source, "v2")
+    with Repository.open(hub.store) as repo:
+        table = repo.store._env.tables["refs"]
+        wrong = repo.resolve("data", "v2").slot
+
+        def point(txn: Any) -> None:
+            value = bytearray(txn.get(b"data\0v1", db=table))
+            value[33:41] = wrong.to_bytes(8, "little")
+            txn.put(b"data\0v1", bytes(value), db=table)
+
+        repo.store._env.write(point)
+    hub.mount()
+    assert (hub["v2"] / "d0/f0").read_bytes() == b"second"
+    with pytest.raises(OSError, match=os.strerror(errno.EIO)):
+        (hub["v1"] / "d0/f0").read_bytes()

@@ -16,7 +16,16 @@ from hypothesis import strategies as st
 
 from tests.support.import_trees import tree_in_store, tree_on_disk
 from vfs.model.names import parse_target
-from vfs.repo.importer import ImportOptions, assemble, import_source, index, names, pipeline, walk
+from vfs.repo.importer import (
+    ImportOptions,
+    assemble,
+    import_source,
+    index,
+    names,
+    pipeline,
+    trust,
+    walk,
+)
 from vfs.repo.repository import Repository
 
 NAMES = st.one_of(
@@ -97,6 +106,7 @@ def test_import_again_and_again(rounds: list[list[tuple[str, bytes, Any]]], smal
         mock.patch.multiple(
             index, RACY_NS=-(10**18), RACY_COARSE_NS=-(10**18), _SEGMENT_ENTRIES=3 if small else 256
         ),
+        mock.patch.multiple(trust, KEEP_CTIME=trust.KEEP_CTIME | trust.SHOW_ANOTHERS),
         mock.patch.multiple(pipeline, BATCH_EVENTS=2 if small else 2048),
         mock.patch.multiple(assemble, EDITS_MAX=2 if small else 1024),
         mock.patch.multiple(

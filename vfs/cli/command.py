@@ -36,11 +36,14 @@ class Settings:
     store: Path = field(default_factory=default_store)
     debug: bool = False
 
-    def repository(self) -> AbstractContextManager[Repository]:
-        """Open the store's repository, for a with statement."""
+    def repository(self, *, readonly: bool = False) -> AbstractContextManager[Repository]:
+        """Open the store's repository, for a with statement.
+
+        *readonly* does not wait for an import to end its transaction.
+        """
         from vfs.repo.repository import Repository
 
-        return Repository.open(self.store)
+        return Repository.open(self.store, readonly=readonly)
 
 
 pass_settings = click.make_pass_decorator(Settings)

@@ -45,13 +45,13 @@ def log(
 ) -> None:
     """Show the versions of a data set.
 
-    Starts at a revision and follows the versions it was made from, newest first. FILES and SIZE
-    are what that version holds, all directories together.
+    Starts at a revision and follows the versions it was made from, newest first. "Holds" counts the
+    files of a version, in all its directories, and their bytes.
 
     JSON: commit, parents, refs, time (UTC), author, message, files, directories, bytes, and
     provenance, which is the command, the source and the machine that made the version.
     """
-    with settings.repository() as repo:
+    with settings.repository(readonly=True) as repo:
         refs: defaultdict[ObjectId, list[Ref]] = defaultdict(list)
         for ref in repo.refs(target.data_set):
             refs[ref.commit].append(ref)

@@ -42,7 +42,8 @@ if TYPE_CHECKING:
     "source",
     metavar="SRC",
     type=click.Path(exists=True, allow_dash=True, path_type=Path),
-    help="A directory, a tar archive, or any other file; - is a tar archive from standard input.",
+    help="A directory, a tar archive, or any other file; - is a tar archive from standard input. A "
+    "pipe with a name, such as <(...), takes --format tar.",
 )
 @click.argument(
     "target",
@@ -77,7 +78,11 @@ if TYPE_CHECKING:
 @click.option(
     "--jobs", metavar="N", type=click.IntRange(min=1), help="Threads. [default: one per core]"
 )
-@click.option("--create", is_flag=True, help="Make the data set if it is not there.")
+@click.option(
+    "--create",
+    is_flag=True,
+    help="Make the data set if it is not there. If the import fails, it stays, empty.",
+)
 @json_option
 @pass_settings
 def import_(

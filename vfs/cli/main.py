@@ -18,7 +18,6 @@ from vfs.cli.command import Context, Settings, debug_option, fail, store_option
 from vfs.errors import VfsError
 
 EXIT_ERROR: Final = 1
-EXIT_USAGE: Final = 2
 EXIT_INTERRUPTED: Final = 130  # 128 + SIGINT and SIGPIPE, as shells report them
 EXIT_BROKEN_PIPE: Final = 141
 COMPLETE_VAR: Final = "_VFS_COMPLETE"

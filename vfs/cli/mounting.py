@@ -188,10 +188,11 @@ def mounts(as_json: bool) -> None:
     """List the mounts.
 
     Lists the mounts of all stores on this machine. STATE is ok, or stale where the server was
-    killed: 'vfs umount', or the next 'vfs mount' there, clears a stale one.
+    killed: 'vfs umount', or the next 'vfs mount' there, clears a stale one. SHOWS is ? where that
+    is not known: of a stale mount, and of another user's.
 
-    JSON: a list of mountpoint, store, target (null where all versions are shown), pid (null of a
-    stale mount), workers, state.
+    JSON: a list of mountpoint, store, target (null where all versions are shown), pid (null where
+    SHOWS is ?), workers, state.
     """
     from vfs.daemon import list_mounts
 

@@ -5,39 +5,27 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from vfs.cli import output
+
+if TYPE_CHECKING:
+    from vfs.repo.importer import Progress
 
 REFRESHES_PER_S: Final = 10
 SETTLED_S: Final = 1.0  # a total that grew more recently says nothing about the time left
 UPDATE_S: Final = 0.1  # between updates of the bar; an import of small files advances far oftener
 
 
-class Silent:
-    """The progress that shows nothing."""
-
-    def total(self, files: int, bytes_: int) -> None:
-        """Take note of how much there is."""
-
-    def advance(self, files: int, bytes_: int) -> None:
-        """Take note of what was done."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        pass
-
-
-class Bar(Silent):
+class Bar:
     """Bytes, files, rate and time left. Any thread may call it."""
+
+    watched = True
+
+    watched = True
 
     def __init__(self) -> None:
         from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
@@ -118,6 +106,13 @@ class Bar(Silent):
         self._progress.stop()
 
 
-def progress() -> Silent:
-    """Return a bar where standard error is a terminal; to be used in a with statement."""
-    return Bar() if sys.stderr.isatty() else Silent()
+@contextmanager
+def progress() -> Iterator[Progress]:
+    """Show a bar where standard error is a terminal; it is gone at the end."""
+    from vfs.repo.importer import SILENT
+
+    if not sys.stderr.isatty():
+        yield SILENT
+        return
+    with Bar() as bar:
+        yield bar

@@ -125,7 +125,7 @@ def tag(
     when and from where is logged. data@TAG names the version in every command and in the mount.
     """
     _check_usage(ctx, name, force=force, delete=delete)
-    with settings.repository() as repo:
+    with settings.repository(readonly=name is None) as repo:
         if name is None:
             _list(repo, target.data_set, "tag", as_json=as_json)
         elif delete:
@@ -177,7 +177,7 @@ def branch(
     one takes no time and no space, however large the data set.
     """
     _check_usage(ctx, name, **{"from": start}, delete=delete)
-    with settings.repository() as repo:
+    with settings.repository(readonly=name is None) as repo:
         if name is None:
             _list(repo, target.data_set, "branch", as_json=as_json)
         elif delete:

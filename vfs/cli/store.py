@@ -85,16 +85,23 @@ def stats(settings: Settings, /, as_json: bool) -> None:
     """Show what the store holds and saves.
 
     FILES and SIZE are those of the newest version, ALL VERSIONS is what all of them would take as
-    copies. The second table leads from there to what the disk holds: deduplication stores what is
-    equal once, compression makes that smaller; metadata are names, attributes and commits.
+    copies. The second table leads from there to what the disk holds. The logical size, of all
+    versions as copies, less what is saved by deduplication (equal content is stored once), less
+    what is saved by compression (PART: of what is left by then) is the stored content. The disk
+    also holds metadata (names, attributes, commits), an index and free pages.
 
-    JSON: versions, objects, logical_bytes (all versions), saved_by_deduplication, unique_bytes,
-    saved_by_compression, stored_bytes, metadata_bytes, file_bytes (on the disk), and data_sets, a
-    list of name, branches, tags, versions, files, bytes (of the newest version), logical_bytes.
+    Content of no version, which an import stored before it failed or a deleted branch led to, makes
+    "saved by deduplication" smaller. What is more than that stands in a row of its own, "in no
+    version", and is to be added.
+
+    JSON: versions, objects, logical_bytes (all versions), saved_by_deduplication, unique_bytes
+    (each content once, that of no version too), saved_by_compression, stored_bytes,
+    metadata_bytes, file_bytes (on the disk), and data_sets, a list of name, branches, tags,
+    versions, files, bytes (of the newest version), logical_bytes.
     """
     from vfs.repo.stats import store_stats
 
-    with settings.repository() as repo:
+    with settings.repository(readonly=True) as repo:
         found = store_stats(repo)
     if as_json:
         output.write_json(_record(found))
@@ -138,9 +145,11 @@ def _savings(found: StoreStats) -> list[tuple[str, str, str]]:
 
     logical, unique = found.logical_bytes, found.unique_bytes
     saved, squeezed = found.saved_by_deduplication, found.saved_by_compression
+    in_no_version = unique + saved - logical  # known only where it is more than what is saved
     rows = (
         (f"logical size, {output.plural(found.versions, 'version')}", logical, ""),
         ("saved by deduplication", saved, part(saved, logical)),
+        *([("in no version", in_no_version, "")] if in_no_version else []),
         ("saved by compression", squeezed, part(squeezed, unique)),
         ("stored content", found.stored_bytes, part(found.stored_bytes, logical)),
         (f"metadata, {output.plural(found.objects, 'object')}", found.metadata_bytes, ""),

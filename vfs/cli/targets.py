@@ -109,7 +109,7 @@ class RefType(click.ParamType[str]):
 
 def _repository(ctx: click.Context) -> Any:
     settings = ctx.find_object(Settings) or Settings()
-    return settings.repository()
+    return settings.repository(readonly=True)
 
 
 def _revisions(repo: Repository, data_set: str) -> Iterator[str]:

@@ -146,7 +146,7 @@ def _view_opener(spec: MountSpec) -> Callable[[], View]:
     from vfs.repo.repository import Repository  # noqa: PLC0415
 
     store = spec.store.resolve()
-    with Repository.open(store) as repository:
+    with Repository.open(store, readonly=True) as repository:
         if spec.target is None:
             from vfs.fs.hub import open_hub  # noqa: PLC0415
 
@@ -166,7 +166,7 @@ def _clean_up_after_readers(spec: MountSpec) -> None:
     """Free what readers that were killed still hold in the store; run in a process of its own."""
     from vfs.store.store import Store  # noqa: PLC0415
 
-    with Store.open(spec.store.resolve()) as store:
+    with Store.open(spec.store.resolve(), readonly=True) as store:
         store.check_readers()
 
 
@@ -236,7 +236,22 @@ def _check_mounted(mountpoint: Path) -> None:
                 hint=f"unmount it first: umount -l {mountpoint}",
             )
         else:
-            return
+            break
+    hidden = mounts.hidden_at(mountpoint)
+    if hidden is not None and registry.find(Path(hidden.source), hidden.mountpoint) is not None:
+        raise _is_hidden(hidden, found)
+
+
+def _is_hidden(ours: mounts.Mount, seen: mounts.Mount | None) -> MountProblem:
+    if seen is None:
+        return MountProblem(
+            f"the mount at {ours.mountpoint} is hidden by what is mounted on a directory above it",
+            hint="unmount that first",
+        )
+    return MountProblem(
+        f"the mount at {ours.mountpoint} is hidden by another one there ({seen.kind})",
+        hint=f"unmount that first: umount {ours.mountpoint}",
+    )
 
 
 def _check_directory(mountpoint: Path, *, may_be_full: bool) -> None:
@@ -263,7 +278,7 @@ def _check_directory(mountpoint: Path, *, may_be_full: bool) -> None:
 
 def _clear(dead: mounts.Mount) -> None:
     mounts.detach(dead.mountpoint, lazy=True)
-    registry.records(Path(dead.source))  # removes the stale record
+    registry.find(Path(dead.source), dead.mountpoint)  # removes its record
     log.warning("cleared a dead mount at %s: its daemon had been killed", dead.mountpoint)
 
 
@@ -279,6 +294,8 @@ def unmount(mountpoint: Path, *, lazy: bool = False, timeout: float = 10) -> Non
     path = mounts.real_path(mountpoint)
     found = mounts.mount_at(path)
     if found is None or not found.ours:
+        if (hidden := mounts.hidden_at(path)) is not None:
+            raise _is_hidden(hidden, found)
         raise MountProblem(f"no version is mounted at {path}", hint=_where_instead())
     record = registry.find(Path(found.source), found.mountpoint)
     if mounts.health(found.mountpoint) == "stale":

@@ -16,6 +16,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from vfs.daemon import private
+
 LOG_DIR: Final = "log"
 BURST: Final = 20
 PERIOD_SECONDS: Final = 60.0
@@ -86,8 +88,8 @@ def configure(level: int = logging.INFO) -> None:
 def begin_file(store: Path, name: str) -> tuple[Path, int]:
     """Return the path and descriptor of a new log, with the one before moved aside."""
     path = store / LOG_DIR / f"{name}.log"
-    path.parent.mkdir(mode=0o755, exist_ok=True)
-    with suppress(FileNotFoundError):
-        path.rename(path.with_suffix(".log.1"))
-    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
-    return path, os.open(path, flags, 0o644)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+    with private.opened(path.parent, make=True) as directory:
+        with suppress(FileNotFoundError):
+            os.rename(path.name, f"{path.name}.1", src_dir_fd=directory, dst_dir_fd=directory)
+        return path, os.open(path.name, flags, private.FILE_MODE, dir_fd=directory)

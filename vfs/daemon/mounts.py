@@ -30,6 +30,7 @@ Health = Literal["ok", "stale", "hung"]
 class Mount:
     """A line of /proc/self/mountinfo (proc_pid_mountinfo(5))."""
 
+    number: int  # of the mount, unlike that of the device its own
     mountpoint: str
     device: str  # major:minor, as under /sys/class/bdi
     kind: str
@@ -42,7 +43,7 @@ class Mount:
 
 
 def mounts() -> list[Mount]:
-    """Return all mounts, in the order in which the kernel lists them: the top one last."""
+    """Return all mounts, those that are hidden below others included."""
     return list(_parse(MOUNTINFO.read_bytes()))
 
 
@@ -51,6 +52,7 @@ def _parse(mountinfo: bytes) -> Iterator[Mount]:
         before, _, after = line.partition(b" - ")
         fields, rest = before.split(b" "), after.split(b" ")
         yield Mount(
+            number=int(fields[0]),
             mountpoint=_unescape(fields[4]),
             device=fields[2].decode(),
             kind=rest[0].decode(),
@@ -63,9 +65,33 @@ def _unescape(field: bytes) -> str:
 
 
 def mount_at(mountpoint: Path) -> Mount | None:
-    """Return what is mounted at *mountpoint* (absolute, no symlinks): the top one of several."""
-    found = [mount for mount in mounts() if mount.mountpoint == str(mountpoint)]
-    return found[-1] if found else None
+    """Return what is mounted at *mountpoint* (absolute, no symlinks): the one that is seen there.
+
+    None where it is no mount point, also when what is mounted on a directory above hides it.
+    """
+    number = _mount_number(mountpoint)
+    found = (mount for mount in mounts() if mount.number == number)
+    return next((mount for mount in found if mount.mountpoint == str(mountpoint)), None)
+
+
+def _mount_number(path: Path) -> int | None:
+    # O_PATH asks the file system nothing, so a dead or hung one is found like any other.
+    try:
+        fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        facts = Path(f"/proc/self/fdinfo/{fd}").read_text()
+    finally:
+        os.close(fd)
+    return int(facts.partition("mnt_id:")[2].split()[0])
+
+
+def hidden_at(mountpoint: Path) -> Mount | None:
+    """Return a mount of this project at *mountpoint* that another one hides, or None."""
+    seen = mount_at(mountpoint)
+    ours = [m for m in mounts() if m.ours and m.mountpoint == str(mountpoint) and m != seen]
+    return ours[-1] if ours else None
 
 
 def real_path(path: Path) -> Path:

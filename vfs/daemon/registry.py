@@ -2,7 +2,7 @@
 
 The daemon holds an flock on its record, and so do the workers it forks; the kernel drops it when
 the last of them has ended, however it ended. So a record that nobody locks is stale, and is removed
-by whoever finds it.
+by whoever looks for it.
 """
 
 from __future__ import annotations
@@ -14,16 +14,18 @@ import os
 import re
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
+from vfs.daemon import private
 from vfs.errors import MountProblem
 
 RUN_DIR: Final = "run"
 _TRIES: Final = 20
 _PAUSE_SECONDS: Final = 0.02  # someone who only looks holds the lock for microseconds
+_BYTES_MAX: Final = 64 * 1024  # of a record: two paths of 4 KiB, each byte 6 of JSON at most
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,48 +47,80 @@ def mount_id(mountpoint: str) -> str:
     return f"{readable}-{digest}"
 
 
-def _record_path(store: Path, mountpoint: str) -> Path:
-    return store / RUN_DIR / f"{mount_id(mountpoint)}.json"
-
-
 @contextmanager
 def registered(record: Record) -> Iterator[None]:
     """Hold the record of this daemon; it is gone afterwards.
 
     Raises MountProblem while another daemon, which may be about to end, has the mount point.
     """
-    path = _record_path(Path(record.store), record.mountpoint)
-    try:
-        path.parent.mkdir(mode=0o755, exist_ok=True)
-        fd = _acquire(path)
-    except OSError as exc:
-        raise MountProblem(
-            f"can't write {path}: {exc.strerror}", hint="the store has to be writable"
-        ) from exc
-    try:
-        os.ftruncate(fd, 0)
-        os.pwrite(fd, json.dumps(asdict(record), indent=1).encode() + b"\n", 0)
+    run, name = Path(record.store) / RUN_DIR, _file_name(record.mountpoint)
+    with ExitStack() as undo:
+        try:
+            directory = undo.enter_context(private.opened(run, make=True))
+            fd = _acquire(directory, name)
+            undo.callback(os.close, fd)
+            undo.callback(_unlink, directory, name)
+            os.fchmod(fd, private.FILE_MODE)  # it may be one that was left behind
+            os.ftruncate(fd, 0)
+            os.pwrite(fd, json.dumps(asdict(record), indent=1).encode() + b"\n", 0)
+        except OSError as exc:
+            raise MountProblem(
+                f"can't write {run / name}: {exc.strerror}", hint="the store has to be writable"
+            ) from exc
         yield
+
+
+def find(store: Path, mountpoint: str) -> Record | None:
+    """Return the record of the living daemon of *mountpoint*, or None. Removes a stale one.
+
+    *store* may be no store: whoever mounts can name anything as the source. So only a record of
+    this mount point is ever removed, and no symlink is followed to it.
+    """
+    try:
+        with private.opened(store / RUN_DIR) as directory:
+            return _living(directory, mountpoint)
+    except OSError:
+        return None
+
+
+def _living(directory: int, mountpoint: str) -> Record | None:
+    name = _file_name(mountpoint)
+    # Without waiting: it may be a fifo.
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    fd = os.open(name, flags, dir_fd=directory)
+    try:
+        stale = _lock(fd)
+        record = _parse(fd)
+        if record is None or record.mountpoint != mountpoint:
+            return None
+        if not stale:
+            return record
+        if _is_at(fd, directory, name):
+            _unlink(directory, name)
+        return None
     finally:
-        with suppress(OSError):
-            path.unlink()
         os.close(fd)
 
 
-def _acquire(path: Path) -> int:
+def _file_name(mountpoint: str) -> str:
+    return f"{mount_id(mountpoint)}.json"
+
+
+def _acquire(directory: int, name: str) -> int:
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    holder = None
     for attempt in range(_TRIES):
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        fd = os.open(name, flags, private.FILE_MODE, dir_fd=directory)
         if _lock(fd):
-            with suppress(FileNotFoundError):
-                if os.fstat(fd).st_ino == path.stat().st_ino:
-                    return fd
+            if _is_at(fd, directory, name):
+                return fd
             os.close(fd)  # its owner removed it between our open and our lock
             continue
+        holder = _parse(fd)
         os.close(fd)
         if attempt + 1 < _TRIES:
             time.sleep(_PAUSE_SECONDS)
-    holder = _parse(path)
-    where, pid = (holder.mountpoint, str(holder.pid)) if holder else (str(path), "?")
+    where, pid = (holder.mountpoint, str(holder.pid)) if holder else (name, "?")
     raise MountProblem(
         f"process {pid} still serves files of an earlier mount at {where}",
         hint=f"close them, or end it: kill {pid}",
@@ -101,35 +135,23 @@ def _lock(fd: int) -> bool:
     return True
 
 
-def _parse(path: Path) -> Record | None:
+def _is_at(fd: int, directory: int, name: str) -> bool:
     try:
-        return Record(**json.loads(path.read_bytes()))
-    except (OSError, ValueError, TypeError):
-        return None
+        there = os.stat(name, dir_fd=directory, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return there.st_ino == os.fstat(fd).st_ino
 
 
-def find(store: Path, mountpoint: str) -> Record | None:
-    """Return the record of the living daemon of *mountpoint*, or None. Removes a stale one."""
-    return _living(_record_path(store, mountpoint))
+def _unlink(directory: int, name: str) -> None:
+    with suppress(OSError):
+        os.unlink(name, dir_fd=directory)
 
 
-def _living(path: Path) -> Record | None:
+def _parse(fd: int) -> Record | None:
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
+        record = Record(**json.loads(os.pread(fd, _BYTES_MAX, 0)))
+    except (OSError, ValueError, TypeError, RecursionError):
         return None
-    try:
-        if not _lock(fd):
-            return _parse(path)
-        with suppress(OSError):
-            if os.fstat(fd).st_ino == path.stat().st_ino:
-                path.unlink()
-        return None
-    finally:
-        os.close(fd)
-
-
-def records(store: Path) -> list[Record]:
-    """Return the living daemons of *store*. Removes stale records."""
-    found = map(_living, sorted((store / RUN_DIR).glob("*.json")))
-    return [record for record in found if record is not None]
+    pid: object = record.pid  # whatever the file says
+    return record if isinstance(pid, int) and pid > 0 else None

@@ -100,6 +100,9 @@ class Snapshots:
         entry = self._files_read.get(node)
         if entry is None:
             leaf, index = self._locate(node)
+            if self._number(leaf.identity(index)) != node:
+                # A damaged row would lead to another file's content.
+                raise CorruptObject(f"the table of inode numbers is damaged at {node}")
             entry = leaf.entry(index)
             self._files_read.put(node, entry, _weight(entry))
         return entry

@@ -10,19 +10,18 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pyfuse3
 from pyfuse3 import EntryAttributes, FileInfo, FUSEError, RequestContext
 
 from vfs.errors import NotFound, ReadOnly
 from vfs.fuse.errnos import handler
+from vfs.model.entry import NAME_MAX_BYTES
 
 if TYPE_CHECKING:
     from vfs.fs.attrs import Attr
     from vfs.fs.view import View
-
-NAME_MAX_BYTES: Final = 255
 
 
 class SnapshotOperations(pyfuse3.Operations):

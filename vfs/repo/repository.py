@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Final, Literal, Self
 
 from vfs.clock import iso, now_ns
-from vfs.errors import AlreadyExists, Conflict, InvalidName, NotADirectory, NotFound
+from vfs.errors import AlreadyExists, Conflict, CorruptObject, InvalidName, NotADirectory, NotFound
 from vfs.ids import ID_BYTES, ObjectId
 from vfs.model.commit import JSON, Commit
 from vfs.model.entry import Entry
@@ -28,7 +28,7 @@ from vfs.repo.blobs import FileReader
 from vfs.repo.revparse import HEX_MIN_DIGITS, Revision, parse_revision
 from vfs.repo.trees import Nodes, Path, find, walk
 from vfs.store.ingest import Ingest
-from vfs.store.layout import Kind
+from vfs.store.layout import Kind, Slot
 from vfs.store.refs import Ref, RefChange, RefUpdate
 from vfs.store.store import Store
 
@@ -195,6 +195,9 @@ class Repository:
         if parsed.is_plain:
             ref = self.store.refs.get(data_set, parsed.base)
             if ref is not None:
+                home = self.store.refs.slot(ref.slot)
+                if home != Slot(ref.commit, data_set, ref.name):
+                    raise CorruptObject(f"the reference '{data_set}@{ref.name}' is damaged")
                 return Resolved(data_set, ref.name, ref.kind, ref.commit, ref.slot)
         commit = self._base(data_set, parsed)
         for step in parsed.steps:

@@ -292,7 +292,7 @@ def edit_paths(
         place = find(nodes, root.content, name)
         child = place.entry if place else _new_directory(ingest, name, inner)
         if not child.is_dir:
-            raise NotADirectory(f"{name!r} is not a directory")
+            raise NotADirectory(f"'{name.decode('utf-8', 'backslashreplace')}' is not a directory")
         here[name] = edit_paths(reader, ingest, child, inner)
     tree, totals = edit_tree(reader, ingest, root.content, here)
     return with_tree(root, tree, totals)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import threading
 from collections.abc import Sequence
-from typing import Final
+from typing import BinaryIO, Final
 
 import zstandard
 
-from vfs.errors import CorruptObject
+from vfs.errors import CorruptObject, InvalidInput
 
 LEVEL: Final = 3
+STREAM_WINDOW_MAX_BYTES: Final = 128 << 20  # what `zstd -d` takes without being asked
 _WORTH_IT: Final = 0.97  # above this share of the raw size, raw is read faster for no loss
 
 
@@ -52,3 +54,21 @@ def decompress(data: memoryview, size: int) -> bytes:
         return _contexts.decompressor.decompress(data)
     except zstandard.ZstdError as error:
         raise CorruptObject(f"a compressed object can't be decompressed: {error}") from None
+
+
+class ZstdStream(io.RawIOBase):
+    """A zstd file from outside, decompressed, with a bound on memory."""
+
+    def __init__(self, source: BinaryIO) -> None:
+        decompressor = zstandard.ZstdDecompressor(max_window_size=STREAM_WINDOW_MAX_BYTES)
+        self._reader = decompressor.stream_reader(source, read_across_frames=True, closefd=False)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: object) -> int:
+        """Fill *buffer*. Raises InvalidInput when the stream is damaged."""
+        try:
+            return self._reader.readinto(buffer)  # type: ignore[arg-type]
+        except zstandard.ZstdError as error:
+            raise InvalidInput(str(error)) from error

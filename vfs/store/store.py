@@ -94,7 +94,8 @@ class Store:
         Raises StoreError when there is none, or one that this version can't read.
         """
         try:
-            if not (path / "data.mdb").is_file():
+            data = path / "data.mdb"
+            if not data.is_file() or not data.stat().st_size:
                 raise StoreError(
                     f"there is no store at {path}",
                     hint=f"make one with: vfs --store {path} init",

@@ -183,3 +183,11 @@ def test_standard_input_that_is_a_terminal_is_refused(new_store: Path) -> None:
     os.close(ours)
     assert done.returncode == 2
     assert b"a terminal" in done.stderr
+
+
+def test_the_same_import_with_the_same_tag(change: Run, source: Path) -> None:
+    args = ("import", str(source), "data", "-m", "Third", "--tag", "v3")
+    assert change(*args).exit_code == 0
+    again = change(*args)
+    assert (again.exit_code, again.stderr) == (0, "")
+    assert "nothing changed" in again.stdout

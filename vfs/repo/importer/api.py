@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from dataclasses import dataclass
 from typing import Final, Literal, Protocol
 
@@ -9,6 +11,7 @@ from vfs.errors import SourceProblem
 from vfs.ids import ObjectId
 
 NAMED_PROBLEMS: Final = 20
+REPORT_FILES: Final = 1024
 KEPT_PROBLEMS: Final = 10_000
 """More are counted only: every file of a huge tree may be unreadable."""
 
@@ -30,6 +33,9 @@ class ImportOptions:
 class Progress(Protocol):
     """Is told how far an import is. Called often, from one thread."""
 
+    watched: bool
+    """Whether somebody looks: finding out beforehand how much there is takes a walk of its own."""
+
     def total(self, files: int, bytes_: int) -> None:
         """Take what is known to be there so far; it grows while the source is walked."""
 
@@ -39,6 +45,8 @@ class Progress(Protocol):
 
 class Silent:
     """Progress that nobody sees."""
+
+    watched = False
 
     def total(self, files: int, bytes_: int) -> None:
         """Do nothing."""
@@ -111,11 +119,20 @@ class ProblemList:
         )
 
 
+class Counts(Protocol):
+    """What was found to be there so far."""
+
+    files: int
+    bytes: int
+
+
 class Tally:
     """Counts what an import does, and tells the progress."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
+        self.watched = progress.watched
+        self.ahead: Counts | None = None  # of a walk that runs ahead, if one does
         self._known_files = self._known_bytes = 0
         self._told_files = self._told_bytes = 0
         self.files = 0
@@ -128,13 +145,22 @@ class Tally:
         self._known_files += files
         self._known_bytes += bytes_
 
+    def take_known(self, st: os.stat_result) -> None:
+        """Count something that has not to be read."""
+        self.files += 1
+        if stat.S_ISREG(st.st_mode):
+            self.bytes += st.st_size
+        if not self.files % REPORT_FILES:
+            self.report()
+
     def report(self) -> None:
         """Tell the progress what was counted since the last call."""
         files = self.files - self._told_files
         done = self.bytes - self._told_bytes
         if files or done:
-            self._progress.total(
-                max(self._known_files, self.files), max(self._known_bytes, self.bytes)
-            )
+            known = [(self._known_files, self._known_bytes), (self.files, self.bytes)]
+            if self.ahead is not None:
+                known.append((self.ahead.files, self.ahead.bytes))
+            self._progress.total(max(one[0] for one in known), max(one[1] for one in known))
             self._progress.advance(files, done)
             self._told_files, self._told_bytes = self.files, self.bytes

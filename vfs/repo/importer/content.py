@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from vfs.model.chunking import CHUNK_MIN_BYTES, cut
 from vfs.repo.blobs import BlobBuilder
-from vfs.repo.importer.inode import Unreadable, with_holes
+from vfs.repo.importer.inode import CHANGED, SOURCE, Unreadable, with_holes
 
 if TYPE_CHECKING:
     from vfs.ids import ObjectId
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
 LARGE_BYTES: Final = 2 << 20
 """Files above this are read in parts of this size."""
-
-CHANGED: Final = "it changed while it was read"
 
 Read = Callable[[int], bytes]
 """Returns exactly as many bytes as asked for, or raises."""
@@ -89,13 +87,15 @@ class Feeder:
         self._tally = tally
 
     def file(self, fd: int, st: os.stat_result, entry: Entry, context: Any) -> None:
-        """Read an open file; *st* is from before. Raises OSError; Unreadable if it changes."""
+        """Read an open file; *st* is from before. Raises Unreadable, also if it changes."""
         size = st.st_size
         if size > LARGE_BYTES or st.st_blocks * 512 < size:
             self._large_file(fd, st, Head(entry, context))
             return
-        data = os.read(fd, size + 1)
-        if len(data) != size or _differ(st, os.fstat(fd)):
+        with SOURCE:
+            data = os.read(fd, size + 1)
+            after = os.fstat(fd)
+        if len(data) != size or _differ(st, after):
             raise Unreadable(CHANGED)
         self._small(data, Head(entry, context))
 
@@ -145,7 +145,10 @@ class Feeder:
             at = start
             while at < end:
                 at += self._window(fd, at, end)
-        if os.pread(fd, 1, size) or _differ(st, os.fstat(fd)):
+        with SOURCE:
+            more = os.pread(fd, 1, size)
+            after = os.fstat(fd)
+        if more or _differ(st, after):
             raise Unreadable(CHANGED)
         self._pipeline.post(self._contents.end, head)
 
@@ -157,10 +160,11 @@ class Feeder:
     def _window(self, fd: int, at: int, end: int) -> int:
         """Read from *at* towards *end*; return how many bytes were taken."""
         wanted = min(LARGE_BYTES, end - at)
-        if at + wanted < end:
-            # The disk reads the next window while this one is cut.
-            os.posix_fadvise(fd, at + wanted, LARGE_BYTES, os.POSIX_FADV_WILLNEED)
-        data = os.pread(fd, wanted, at)
+        with SOURCE:
+            if at + wanted < end:
+                # The disk reads the next window while this one is cut.
+                os.posix_fadvise(fd, at + wanted, LARGE_BYTES, os.POSIX_FADV_WILLNEED)
+            data = os.pread(fd, wanted, at)
         if len(data) < wanted:
             raise Unreadable(CHANGED)
         # A tail whose end is not known yet is read again with the next window.
@@ -203,12 +207,13 @@ def _differ(before: os.stat_result, after: os.stat_result) -> bool:
 
 def _data_range(fd: int, at: int, size: int) -> tuple[int, int]:
     """Return where the next data in a sparse file begins and ends; (size, size) for none."""
-    try:
-        start = os.lseek(fd, at, os.SEEK_DATA)
-    except OSError as error:
-        if error.errno == errno.ENXIO:
+    with SOURCE:
+        try:
+            start = os.lseek(fd, at, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno == errno.ENXIO:
+                return size, size
+            raise
+        if start >= size:
             return size, size
-        raise
-    if start >= size:
-        return size, size
-    return start, min(os.lseek(fd, start, os.SEEK_HOLE), size)
+        return start, min(os.lseek(fd, start, os.SEEK_HOLE), size)

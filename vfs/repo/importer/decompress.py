@@ -9,19 +9,17 @@ import lzma
 import zlib
 from typing import TYPE_CHECKING, BinaryIO, Final, cast
 
-import zstandard
-
 from vfs.errors import InvalidInput
+from vfs.store.compression import ZstdStream
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 MAGIC_BYTES: Final = 6
 BUFFER_BYTES: Final = 1 << 20
-_ZSTD_WINDOW_MAX_BYTES: Final = 128 << 20  # what `zstd -d` takes without being asked
 _XZ_MEMORY_MAX_BYTES: Final = 128 << 20  # `xz -9` needs 65 MiB
 
-DAMAGED: Final = (EOFError, OSError, zlib.error, lzma.LZMAError, zstandard.ZstdError)
+DAMAGED: Final = (EOFError, OSError, zlib.error, lzma.LZMAError, InvalidInput)
 """What reading a damaged or truncated compressed stream raises."""
 
 
@@ -80,17 +78,11 @@ class _Xz(io.RawIOBase):
                 return len(data)
 
 
-def _open_zstd(source: BinaryIO) -> io.RawIOBase:
-    decompressor = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW_MAX_BYTES)
-    reader = decompressor.stream_reader(source, read_across_frames=True, closefd=False)
-    return cast("io.RawIOBase", reader)
-
-
 _FORMATS: Final[dict[bytes, Callable[[BinaryIO], io.IOBase]]] = {
     b"\x1f\x8b": lambda source: gzip.GzipFile(fileobj=source, mode="rb"),
     b"BZh": bz2.BZ2File,
     b"\xfd7zXZ\0": _Xz,
-    b"\x28\xb5\x2f\xfd": _open_zstd,
+    b"\x28\xb5\x2f\xfd": ZstdStream,
 }
 
 

@@ -6,14 +6,16 @@ import os
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Self
 
 from blake3 import blake3
 
+from vfs.mountinfo import mounts
 from vfs.repo.importer.assemble import Assembler
 from vfs.repo.importer.content import Contents, Feeder
 from vfs.repo.importer.index import NewIndex, OldIndex
 from vfs.repo.importer.links import Links
+from vfs.repo.importer.survey import Survey
 from vfs.repo.importer.walk import Walker
 
 if TYPE_CHECKING:
@@ -24,9 +26,6 @@ if TYPE_CHECKING:
     from vfs.repo.importer.pipeline import Pipeline
     from vfs.repo.repository import Repository
     from vfs.store.ingest import Ingest
-
-_MOUNTS: Final = Path("/proc/self/mountinfo")
-_MOUNT_TYPE: Final = "fuse.vfs"
 
 
 class DirectoryImport:
@@ -52,6 +51,9 @@ class DirectoryImport:
     ) -> tuple[Entry, list[Problem]]:
         """Read the source; return its root entry and what was left out on purpose."""
         reader = self._repo.reader
+        skip = _skip(self._repo.store.path, self._source)
+        if tally.watched:
+            tally.ahead = self._resources.enter_context(Survey(self._source, skip))
         path = self._index_path()
         old = OldIndex.load(path)
         if old is not None:
@@ -71,7 +73,7 @@ class DirectoryImport:
             links=links,
             tally=tally,
             problems=problems,
-            skip=_skip(self._repo.store.path, self._source),
+            skip=skip,
             spill_dir=self._repo.store.scratch_dir(),
         )
         known = None if old is None or self._checksum else old.root()
@@ -115,13 +117,6 @@ def _skip(store: Path, source: Path) -> Callable[[os.stat_result], str | None]:
 def _mounted_devices() -> set[int]:
     """Return the devices of all mounts of this program."""
     try:
-        lines = _MOUNTS.read_text("utf-8", "surrogateescape").splitlines()
+        return {mount.st_dev for mount in mounts() if mount.ours}
     except OSError:
         return set()
-    devices = set()
-    for line in lines:
-        fields, _, rest = line.partition(" - ")
-        if rest.split(" ", 1)[0] == _MOUNT_TYPE:
-            major, minor = fields.split(" ")[2].split(":")
-            devices.add(os.makedev(int(major), int(minor)))
-    return devices

@@ -13,11 +13,15 @@ Every block carries a checksum. A damaged block is as good as none.
 
 from __future__ import annotations
 
+import fcntl
+import logging
 import mmap
 import os
+import secrets
 import stat
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -27,6 +31,9 @@ from vfs.errors import CorruptObject
 from vfs.ids import ObjectId
 from vfs.model.entry import Entry, Totals
 from vfs.model.node import Leaf, decode_node, encode_leaf
+from vfs.repo.importer.inode import Unreadable
+
+log = logging.getLogger(__name__)
 
 FINGERPRINT: Final = struct.Struct("<QqqQI")
 """Inode number, ctime and mtime (ns), size, mode. A directory's: the offset of its block."""
@@ -46,6 +53,8 @@ _OFFSET: Final = struct.Struct("<Q")
 _SEGMENT_ENTRIES: Final = 256
 _SEGMENT_BYTES: Final = 256 << 10
 _BLOAT_BYTES: Final = 64 << 10
+WRITE_BYTES: Final = 1 << 20
+_UNFINISHED: Final = ".new"
 
 Record = tuple[bytes, bytes, Leaf, int]
 """Name, fingerprint, and where the entry is."""
@@ -62,7 +71,15 @@ def fingerprint(st: os.stat_result, now_ns: int) -> bytes:
     ctime_ns = st.st_ctime_ns
     if not is_settled(ctime_ns, now_ns):
         return UNTRUSTED
-    return FINGERPRINT.pack(st.st_ino, ctime_ns, st.st_mtime_ns, st.st_size, st.st_mode)
+    return exact_fingerprint(st)
+
+
+def exact_fingerprint(st: os.stat_result) -> bytes:
+    """Return the fingerprint of an inode, however fresh. Raises Unreadable for impossible times."""
+    try:
+        return FINGERPRINT.pack(st.st_ino, st.st_ctime_ns, st.st_mtime_ns, st.st_size, st.st_mode)
+    except struct.error:
+        raise Unreadable("its times are not between 1678 and 2262") from None
 
 
 class Segment(NamedTuple):
@@ -242,14 +259,18 @@ def directory_stamp(offset: int) -> bytes:
 
 
 class NewIndex:
-    """The index that this import leaves. Nothing is written before something has changed."""
+    """The index that this import leaves. Nothing is written before something has changed.
+
+    Whatever goes wrong with it, the import goes on without: a lost index costs time, nothing else.
+    """
 
     def __init__(self, path: Path, old: OldIndex | None) -> None:
         """*old*: the index whose blocks are used again, if any."""
         self._path = path
         self._old = old
-        self._temporary = path.with_name(f"{path.name}.{os.getpid()}.new")
+        self._temporary = path.with_name(f"{path.name}.{secrets.token_hex(8)}{_UNFINISHED}")
         self._file: int = -1
+        self._is_lost = False
         self._buffer: list[bytes] = []
         self._buffered = 0
         self._at = 0
@@ -257,28 +278,43 @@ class NewIndex:
     def append(self, payload: bytes) -> int:
         """Write a block; return its offset."""
         if self._file < 0:
-            self._start()
+            self._try_to(self._start)
         offset = self._at
+        if self._is_lost:
+            return offset
         self._buffer.append(_BLOCK.pack(len(payload), blake3(payload).digest(16)))
         self._buffer.append(payload)
         size = _BLOCK.size + len(payload)
         self._at += size
         self._buffered += size
-        if self._buffered >= 1 << 20:
-            self._write()
+        if self._buffered >= WRITE_BYTES:
+            self._try_to(self._write)
         return offset
+
+    def _try_to(self, action: Callable[[], None]) -> None:
+        if self._is_lost:
+            return
+        try:
+            action()
+        except (OSError, CorruptObject) as error:
+            log.warning("%s can't be written, so the next import reads all: %s", self._path, error)
+            self._is_lost = True
+            self._buffer = []
+            self.close()
 
     def _start(self) -> None:
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+        _sweep(self._path.parent)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         self._file = os.open(self._temporary, flags, 0o600)
+        fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # until it is closed or we die
         if self._old is not None:
             source = os.open(self._old.path, os.O_RDONLY | os.O_CLOEXEC)
             try:
                 while self._at < self._old.size:
                     sent = os.sendfile(self._file, source, self._at, self._old.size - self._at)
                     if sent == 0:
-                        raise CorruptObject("the import index was cut short")
+                        raise CorruptObject("it was cut short")
                     self._at += sent
             finally:
                 os.close(source)
@@ -295,17 +331,29 @@ class NewIndex:
         if self._file < 0 and old is not None and old.commit == commit:
             return
         if self._file < 0:
-            self._start()
+            self._try_to(self._start)
         whole = self._at if old is None else old.whole
         self.append(_TRAILER.pack(commit, root_offset, whole, _MAGIC))
+        self._try_to(self._finish)
+
+    def _finish(self) -> None:
         self._write()
+        self._temporary.replace(self._path)
         os.close(self._file)
         self._file = -1
-        self._temporary.replace(self._path)
 
     def close(self) -> None:
         """Drop what was not committed."""
         if self._file >= 0:
+            with suppress(OSError):
+                self._temporary.unlink(missing_ok=True)
             os.close(self._file)
             self._file = -1
-            self._temporary.unlink(missing_ok=True)
+
+
+def _sweep(directory: Path) -> None:
+    """Remove what killed imports left: unfinished indices that nobody holds locked."""
+    for path in directory.glob(f"*{_UNFINISHED}"):
+        with suppress(OSError), path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            path.unlink()

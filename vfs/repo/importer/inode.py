@@ -11,10 +11,12 @@ import errno
 import os
 import stat
 from dataclasses import replace
+from types import TracebackType
 from typing import Final
 
 from vfs.ids import NO_CONTENT
-from vfs.model.entry import XATTRS_MAX_BYTES, Entry, Extra
+from vfs.model.entry import TARGET_MAX_BYTES, XATTRS_MAX_BYTES, Entry, Extra, Link
+from vfs.model.node import Leaf, decode_node, encode_leaf
 
 _KEPT_PREFIXES: Final = ("user.", "trusted.")
 _KEPT: Final = frozenset(
@@ -25,11 +27,40 @@ _ABSENT: Final = frozenset(
     (errno.ENODATA, errno.EOPNOTSUPP, errno.ENOSYS, errno.EACCES, errno.EPERM)
 )
 
+TIME_MAX_NS: Final = 2**63 - 1
+CHANGED: Final = "it changed while it was read"
+
 Xattrs = tuple[tuple[bytes, bytes], ...]
 
 
 class Unreadable(Exception):
     """The inode can't be imported; str() says why."""
+
+
+class _Source:
+    """Around calls on the source: an OSError is one of the source only here.
+
+    A class: a generator would cost 1 us for each of several calls a file takes.
+    """
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if isinstance(error, OSError):
+            gone = error.errno == errno.ENOENT
+            reason = (
+                "it vanished before it could be read" if gone else os.strerror(error.errno or 0)
+            )
+            raise Unreadable(reason) from error
+
+
+SOURCE: Final = _Source()
 
 
 def keeps_xattr(name: str) -> bool:
@@ -40,16 +71,17 @@ def keeps_xattr(name: str) -> bool:
 def read_xattrs(where: int | bytes) -> Xattrs:
     """Return the attributes of an open file, or of a path that is not followed.
 
-    Raises OSError; Unreadable when they are larger than an entry can hold.
+    Raises Unreadable, also when they are larger than an entry can hold.
     """
     follow = isinstance(where, int)
-    try:
-        names = os.listxattr(where, follow_symlinks=follow)
-    except OSError as error:
-        if error.errno in _ABSENT:
-            return ()
-        raise
-    return _read_values(where, names, follow=follow) if names else ()
+    with SOURCE:
+        try:
+            names = os.listxattr(where, follow_symlinks=follow)
+        except OSError as error:
+            if error.errno in _ABSENT:
+                return ()
+            raise
+        return _read_values(where, names, follow=follow) if names else ()
 
 
 def _read_values(where: int | bytes, names: list[str], *, follow: bool) -> Xattrs:
@@ -79,7 +111,14 @@ def check_xattrs(xattrs: Xattrs) -> None:
 
 
 def entry_of(name: bytes, st: os.stat_result, xattrs: Xattrs, target: bytes = b"") -> Entry:
-    """Return the entry of an inode, without content. *target* is a symlink's."""
+    """Return the entry of an inode, without content. *target* is a symlink's.
+
+    Raises Unreadable when an entry can't hold it.
+    """
+    if not -TIME_MAX_NS <= st.st_mtime_ns <= TIME_MAX_NS:
+        raise Unreadable(f"its time, {st.st_mtime_ns // 10**9} s, is not between 1678 and 2262")
+    if len(target) > TARGET_MAX_BYTES:
+        raise Unreadable(f"it is a symlink to a path of {len(target):,} bytes")
     mode = st.st_mode
     kind = stat.S_IFMT(mode)
     extra = b""
@@ -103,6 +142,18 @@ def with_holes(entry: Entry, holes: int) -> Entry:
     return entry._replace(extra=replace(Extra.decode(entry.extra), holes=holes).encode())
 
 
-def without_link(entry: Entry) -> Entry:
-    """Return *entry* as that of an inode with one name."""
-    return entry._replace(extra=replace(Extra.decode(entry.extra), link=None).encode())
+def with_link(entry: Entry, link: Link | None) -> Entry:
+    """Return *entry* as one name of a set of hard links; None: as the only name of its inode."""
+    return entry._replace(extra=replace(Extra.decode(entry.extra), link=link).encode())
+
+
+def encode_entry(entry: Entry) -> bytes:
+    """Return the bytes of one entry by itself."""
+    return encode_leaf([entry])
+
+
+def decode_entry(data: bytes) -> Entry:
+    """Return the entry that `encode_entry` was given."""
+    leaf = decode_node(data)
+    assert isinstance(leaf, Leaf)
+    return leaf.entry(0)

@@ -9,14 +9,19 @@ from __future__ import annotations
 
 import struct
 from contextlib import ExitStack
-from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Final, Self
 
 from blake3 import blake3
 
 from vfs.model.entry import Entry, Extra, Link
-from vfs.model.node import Leaf, decode_node, encode_leaf
+from vfs.repo.importer.inode import (
+    CHANGED,
+    Unreadable,
+    decode_entry,
+    encode_entry,
+    with_link,
+)
 from vfs.repo.trees import edit_tree, with_tree
 
 if TYPE_CHECKING:
@@ -73,20 +78,20 @@ class Links:
         return _INODE.pack(st.st_dev & _NUMBER_MAX, st.st_ino)
 
     def see(self, key: bytes, st: os.stat_result, path: bytes) -> bool:
-        """Note one more name of an inode; say whether it is the first."""
+        """Note one more name of an inode; say whether it is the first.
+
+        Raises Unreadable, and notes nothing, when the inode has changed since the first one.
+        """
         known = self._map.get(_INODES + key)
         if known is None:
             group = blake3(self._prefix + path).digest(GROUP_BYTES)
             self._map.put(_INODES + key, _SET.pack(group, st.st_nlink, 1, st.st_ctime_ns))
             return True
         group, nlink, seen, ctime_ns = _SET.unpack(known)
+        if ctime_ns != st.st_ctime_ns:
+            raise Unreadable(CHANGED)
         self._map.put(_INODES + key, _SET.pack(group, nlink, seen + 1, ctime_ns))
         return False
-
-    def is_same(self, key: bytes, st: os.stat_result) -> bool:
-        """Say whether the inode is as it was when it was first seen."""
-        known = self._map.get(_INODES + key)
-        return known is not None and _SET.unpack(known)[3] == st.st_ctime_ns
 
     def forget(self, key: bytes) -> None:
         """The first name could not be imported: the next one is the first."""
@@ -95,14 +100,14 @@ class Links:
     def first(self, key: bytes, entry: Entry, directory: int) -> Entry:
         """Return the *entry* of an inode's first name as a link, and keep it for the others."""
         group, nlink, _, _ = _SET.unpack(self._map.get(_INODES + key) or b"")
-        entry = _with_link(entry, Link(group, nlink))
-        self._map.put(_ENTRIES + key, encode_leaf([entry]))
+        entry = with_link(entry, Link(group, nlink))
+        self._map.put(_ENTRIES + key, encode_entry(entry))
         self._place(key, 0, entry.name, directory)
         return entry
 
     def other(self, key: bytes, name: bytes, directory: int) -> Entry:
         """Return the entry of one more name of an inode."""
-        entry = _decode(self._map.get(_ENTRIES + key) or b"")
+        entry = decode_entry(self._map.get(_ENTRIES + key) or b"")
         turn = int.from_bytes(self._map.get(_PLACES + key) or b"", "big") + 1
         self._place(key, turn, name, directory)
         return entry._replace(name=name)
@@ -131,10 +136,10 @@ class Links:
                 self._plan_set(key[len(_INODES) :], seen)
 
     def _plan_set(self, key: bytes, seen: int) -> None:
-        entry = _decode(self._map.get(_ENTRIES + key) or b"")
+        entry = decode_entry(self._map.get(_ENTRIES + key) or b"")
         link = Extra.decode(entry.extra).link
         assert link is not None
-        entry = _with_link(entry, Link(link.group, seen) if seen > 1 else None)
+        entry = with_link(entry, Link(link.group, seen) if seen > 1 else None)
         for turn in range(seen):
             place = self._map.get(_PLACES + key + _SEEN.pack(turn)) or b""
             (number,) = _NUMBER.unpack_from(place)
@@ -143,7 +148,7 @@ class Links:
     def _edit(self, number: int, entry: Entry) -> None:
         # The deepest directories first: a parent's number is below its children's.
         key = _NUMBER.pack(_NUMBER_MAX - number) + entry.name
-        self._edits.put(key, encode_leaf([entry]))
+        self._edits.put(key, encode_entry(entry))
 
     def _apply(self, reader: Reader, ingest: Ingest, root: Entry) -> Entry:
         """Change directories, each after all that are below it."""
@@ -157,7 +162,7 @@ class Links:
             of_directory: dict[bytes, dict[bytes, Entry | None]] = {}
             for key, value in batch:
                 self._edits.pop(key)
-                of_directory.setdefault(key[:at], {})[key[at:]] = _decode(value)
+                of_directory.setdefault(key[:at], {})[key[at:]] = decode_entry(value)
             for prefix, edits in of_directory.items():
                 number = _NUMBER_MAX - _NUMBER.unpack(prefix)[0]
                 root = self._change(reader, ingest, number, edits) or root
@@ -177,23 +182,12 @@ class Links:
         return None
 
 
-def _with_link(entry: Entry, link: Link | None) -> Entry:
-    extra = replace(Extra.decode(entry.extra), link=link)
-    return entry._replace(extra=extra.encode())
-
-
-def _decode(data: bytes) -> Entry:
-    leaf = decode_node(data)
-    assert isinstance(leaf, Leaf)
-    return leaf.entry(0)
-
-
 def _encode_directory(parent: int, entry: Entry) -> bytes:
     # No leaf holds the root's empty name.
-    return _NUMBER.pack(parent) + encode_leaf([entry._replace(name=entry.name or b"root")])
+    return _NUMBER.pack(parent) + encode_entry(entry._replace(name=entry.name or b"root"))
 
 
 def _decode_directory(data: bytes, number: int) -> tuple[int, Entry]:
     (parent,) = _NUMBER.unpack_from(data)
-    entry = _decode(data[_NUMBER.size :])
+    entry = decode_entry(data[_NUMBER.size :])
     return parent, entry if number else entry._replace(name=b"")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Final
 
 FILES_AHEAD: Final = 48
@@ -36,7 +37,8 @@ class Lookahead:
         """Ask for *size* bytes of an open file; then *action* reads and closes it."""
         self._waiting.append((fd, action, arguments))
         self._files += 1
-        os.posix_fadvise(fd, 0, min(size, BYTES_AHEAD), os.POSIX_FADV_WILLNEED)
+        with suppress(OSError):  # some file systems refuse; then nothing is read ahead
+            os.posix_fadvise(fd, 0, min(size, BYTES_AHEAD), os.POSIX_FADV_WILLNEED)
         if self._files > FILES_AHEAD:
             self._next_file()
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import heapq
 import os
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Final
+
+from vfs.errors import StoreError, StoreFull
+from vfs.repo.importer.inode import SOURCE
 
 REGULAR: Final = b"\0f"
 DIRECTORY: Final = b"\0d"
@@ -38,23 +43,27 @@ class Names:
     """The sorted keys of a directory; iterate once, then `close`."""
 
     def __init__(self, directory: int, budget: NameBudget, spill_dir: Path) -> None:
-        """Read the whole directory that the descriptor *directory* has open. Raises OSError."""
+        """Read the whole directory that the descriptor *directory* has open.
+
+        Raises Unreadable; StoreFull or StoreError when what does not fit into memory can't be kept.
+        """
         self._budget = budget
+        self._spill_dir = spill_dir
         self._held: list[bytes] = []
         self._reserved = 0
         self._spill: IO[bytes] | None = None
         self._runs: list[tuple[int, int]] = []
         self.count = 0
         try:
-            self._read(directory, spill_dir)
+            self._read(directory)
         except BaseException:
             self.close()
             raise
 
-    def _read(self, directory: int, spill_dir: Path) -> None:
+    def _read(self, directory: int) -> None:
         limit = max(self._budget.free, self._budget.run_min)
         held: list[bytes] = []
-        with os.scandir(directory) as listing:
+        with SOURCE, os.scandir(directory) as listing:
             for item in listing:
                 if item.is_file(follow_symlinks=False):
                     kind = REGULAR
@@ -64,7 +73,7 @@ class Names:
                     kind = OTHER
                 held.append(item.name.encode(_ENCODING, _ERRORS) + kind)
                 if len(held) >= limit:
-                    self._write_run(held, spill_dir)
+                    self._write_run(held)
                     held = []
         self.count += len(held)
         held.sort()
@@ -72,16 +81,17 @@ class Names:
         self._reserved = len(held)
         self._budget.free -= self._reserved
 
-    def _write_run(self, held: list[bytes], spill_dir: Path) -> None:
+    def _write_run(self, held: list[bytes]) -> None:
         self.count += len(held)
         held.sort()
-        if self._spill is None:
-            self._spill = tempfile.TemporaryFile(dir=spill_dir)  # noqa: SIM115 - closed by close()
-        start = self._spill.tell()
-        for at in range(0, len(held), 4096):
-            self._spill.write(_END.join(held[at : at + 4096]) + _END)
-        self._spill.flush()
-        self._runs.append((start, self._spill.tell()))
+        with _spilling(self._spill_dir):
+            if self._spill is None:
+                self._spill = tempfile.TemporaryFile(dir=self._spill_dir)  # noqa: SIM115 - close()
+            start = self._spill.tell()
+            for at in range(0, len(held), 4096):
+                self._spill.write(_END.join(held[at : at + 4096]) + _END)
+            self._spill.flush()
+            self._runs.append((start, self._spill.tell()))
 
     def __iter__(self) -> Iterator[bytes]:
         if self._spill is None:
@@ -89,11 +99,11 @@ class Names:
         runs = [self._read_run(self._spill.fileno(), *run) for run in self._runs]
         return heapq.merge(*runs, self._held)
 
-    @staticmethod
-    def _read_run(fd: int, start: int, end: int) -> Iterator[bytes]:
+    def _read_run(self, fd: int, start: int, end: int) -> Iterator[bytes]:
         rest = b""
         while start < end:
-            block = rest + os.pread(fd, min(_BLOCK_BYTES, end - start), start)
+            with _spilling(self._spill_dir):
+                block = rest + os.pread(fd, min(_BLOCK_BYTES, end - start), start)
             start += len(block) - len(rest)
             *keys, rest = block.split(_END)
             yield from keys
@@ -106,3 +116,17 @@ class Names:
         if self._spill is not None:
             self._spill.close()
             self._spill = None
+
+
+@contextmanager
+def _spilling(spill_dir: Path) -> Iterator[None]:
+    """Around calls on the spill file, which is the store's and not the source's."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise StoreFull(
+                f"the disk that holds {spill_dir} is full",
+                hint="make room there; what was confirmed is kept",
+            ) from error
+        raise StoreError(f"{spill_dir} can't be used: {error.strerror}") from error

@@ -5,11 +5,11 @@ from __future__ import annotations
 import socket
 import stat
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Protocol, Self
+from typing import TYPE_CHECKING, BinaryIO, Final, Protocol, Self
 
-from vfs.errors import InvalidInput, NotFound
+from vfs.errors import InvalidInput, InvalidName, NotFound
 from vfs.model.entry import directory_entry
 from vfs.model.names import DEFAULT_BRANCH
 from vfs.repo.importer.api import SILENT, ImportResult, ProblemList, Tally
@@ -27,6 +27,13 @@ if TYPE_CHECKING:
     from vfs.repo.importer.api import ImportOptions, Problem, Progress
     from vfs.repo.repository import Repository
     from vfs.store.ingest import Ingest
+
+
+PATH_MAX_PARTS: Final = 1000
+"""Of a target's path: deeper ones could be neither edited (by recursion) nor named by anybody."""
+TEXT_MAX_BYTES: Final = 64 << 10
+COMMAND_MAX_BYTES: Final = 256 << 10
+"""With two texts and the rest, it has to fit into COMMIT_MAX_BYTES."""
 
 
 class Source(Protocol):
@@ -55,18 +62,16 @@ def import_source(
 
     Without a path in *target* the source is the whole new version; with one it replaces what is
     there, and the rest stays. Raises SourceProblem when something can't be read (unless
-    `options.partial`), InvalidInput for a bad archive, NotFound for a data set or a branch that
-    is not there. Whatever is raised, a KeyboardInterrupt included, nothing of the import shows.
+    `options.partial`), InvalidInput for a bad archive or text, InvalidName for a path that is too
+    deep, NotFound for a data set or a branch that is not there. Whatever is raised, a KeyboardInterrupt included, nothing of the import shows.
     """
     begun = time.monotonic()
     branch = target.revision or DEFAULT_BRANCH
-    repo.branch_to_commit_to(target.data_set, branch)
-    if options.tag is not None:
-        repo.check_tag(target.data_set, options.tag)
+    _check(repo, target, branch, options)
     tally = Tally(progress)
     problems = ProblemList()
     with ExitStack() as stack:
-        ingest = stack.enter_context(repo.store.ingest())
+        ingest = stack.enter_context(repo.store.ingest(verify=options.checksum))
         reading = stack.enter_context(_open(repo, source, target, options))
         with Pipeline(ingest, options.jobs, tally.report) as pipeline:
             entry, notes = reading.read(pipeline, ingest, tally, problems)
@@ -82,7 +87,9 @@ def import_source(
             provenance=_provenance(source, options),
             tag=options.tag,
         )
-        reading.committed(done.commit)
+        # From here on it is there: an interrupt comes too late to be called one.
+        with suppress(KeyboardInterrupt):
+            reading.committed(done.commit)
     return ImportResult(
         commit=done.commit,
         changed=done.changed,
@@ -96,6 +103,30 @@ def import_source(
         notes=tuple(notes),
         seconds=time.monotonic() - begun,
     )
+
+
+def _check(repo: Repository, target: Target, branch: str, options: ImportOptions) -> None:
+    """Refuse, before anything is read, what could not be committed."""
+    head = repo.branch_to_commit_to(target.data_set, branch)
+    if options.tag is not None:
+        # It may name the head already: nothing may have changed since.
+        repo.check_tag(target.data_set, options.tag, None if head is None else head.commit)
+    if len(target.path) > PATH_MAX_PARTS:
+        raise InvalidName(
+            f"a path of {len(target.path):,} names", hint=f"{PATH_MAX_PARTS:,} are allowed"
+        )
+    _check_text("message", options.message, TEXT_MAX_BYTES)
+    _check_text("author", options.author or "", TEXT_MAX_BYTES)
+    _check_text("command", " ".join(options.command), COMMAND_MAX_BYTES)
+
+
+def _check_text(what: str, text: str, most: int) -> None:
+    try:
+        size = len(text.encode("utf-8", "surrogateescape"))
+    except UnicodeEncodeError:
+        raise InvalidInput(f"the {what} has a character that no text can have") from None
+    if size > most:
+        raise InvalidInput(f"the {what} has {size:,} bytes", hint=f"{most:,} bytes are allowed")
 
 
 def _open(
@@ -114,6 +145,11 @@ def _open(
     except OSError as error:
         raise NotFound(f"{source} can't be read: {error.strerror}") from error
     found = options.format
+    if found != "tar" and not (stat.S_ISDIR(mode) or stat.S_ISREG(mode)):
+        raise InvalidInput(
+            f"{source} is a {_kind(mode)}",
+            hint="name a directory or a file; a stream is imported with --format tar, or as '-'",
+        )
     if found == "auto":
         found = "dir" if stat.S_ISDIR(mode) else "tar" if is_tar(source) else "file"
     if (found == "dir") != stat.S_ISDIR(mode):
@@ -124,6 +160,12 @@ def _open(
     if found == "tar":
         return TarImport(repo, source, target)
     return FileImport(source, target)
+
+
+def _kind(mode: int) -> str:
+    if stat.S_ISFIFO(mode):
+        return "fifo"
+    return "socket" if stat.S_ISSOCK(mode) else "device"
 
 
 def _new_root(

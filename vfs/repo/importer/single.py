@@ -7,10 +7,9 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from vfs.errors import InvalidInput
 from vfs.model.entry import directory_entry
 from vfs.repo.importer.content import Contents, Feeder
-from vfs.repo.importer.inode import Unreadable, entry_of, read_xattrs
+from vfs.repo.importer.inode import CHANGED, SOURCE, Unreadable, entry_of, read_xattrs
 from vfs.repo.trees import TreeBuilder
 
 if TYPE_CHECKING:
@@ -49,9 +48,7 @@ class FileImport:
 
         feeder = Feeder(pipeline, Contents(ingest, done), tally)
         try:
-            self._feed(feeder)
-        except OSError as error:
-            problems.add(self._name, os.strerror(error.errno or 0))
+            self._feed(feeder, tally)
         except Unreadable as error:
             problems.add(self._name, str(error))
         problems.check()  # nothing else could be committed
@@ -64,16 +61,16 @@ class FileImport:
     def _name(self) -> bytes:
         return os.fsencode(self._source.resolve().name)
 
-    def _feed(self, feeder: Feeder) -> None:
-        # Not blocking: whoever names a fifo here would wait for its writer for ever.
-        fd = os.open(self._source, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+    def _feed(self, feeder: Feeder, tally: Tally) -> None:
+        with SOURCE:
+            # Not blocking: if a fifo has come in its place, nobody waits for its writer.
+            fd = os.open(self._source, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
         try:
-            st = os.fstat(fd)
+            with SOURCE:
+                st = os.fstat(fd)
             if not stat.S_ISREG(st.st_mode):
-                raise InvalidInput(
-                    f"{self._source} is neither a directory nor a regular file",
-                    hint="import the directory that it is in",
-                )
+                raise Unreadable(CHANGED)
+            tally.expect(1, st.st_size)
             feeder.file(fd, st, entry_of(self._name, st, read_xattrs(fd)), None)
         finally:
             os.close(fd)

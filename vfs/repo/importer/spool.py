@@ -9,14 +9,13 @@ import stat
 import struct
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 from blake3 import blake3
 
 from vfs.ids import NO_CONTENT
-from vfs.model.entry import Entry, Extra, Link
-from vfs.model.node import Leaf, decode_node, encode_leaf
+from vfs.model.entry import Entry, Link
+from vfs.repo.importer.inode import decode_entry, encode_entry, with_link
 from vfs.repo.importer.links import GROUP_BYTES
 from vfs.repo.trees import TreeBuilder, with_tree
 
@@ -81,7 +80,7 @@ class Spool:
         if old is None:
             self._new_directory(key, entry)
         elif old[:1] == _DIRECTORY:
-            self._map.put(key, old[: 1 + _NUMBER.size] + _encode(entry))
+            self._map.put(key, old[: 1 + _NUMBER.size] + encode_entry(entry))
         else:
             raise Misplaced("is a directory where something else was before")
 
@@ -89,7 +88,7 @@ class Spool:
         """Take anything but a directory; it replaces what has its name."""
         key = self._key(path, entry)
         self._drop(key)
-        self._map.put(key, _ENTRY + _encode(entry))
+        self._map.put(key, _ENTRY + encode_entry(entry))
         self.files += 1
 
     def link(self, path: tuple[bytes, ...], target: tuple[bytes, ...]) -> None:
@@ -100,7 +99,7 @@ class Spool:
             raise Misplaced("is a link to something that does not come before it")
         if value[:1] == _DIRECTORY:
             raise Misplaced("is a link to a directory")
-        key = self._key(path, _decode(self._entry_of(value)))
+        key = self._key(path, decode_entry(self._entry_of(value)))
         if key == target_key:
             return
         if value[:1] == _ENTRY:
@@ -140,7 +139,7 @@ class Spool:
         number = self._next_directory
         self._next_directory += 1
         self.directories += 1
-        self._map.put(key, _DIRECTORY + _NUMBER.pack(number) + _encode(entry))
+        self._map.put(key, _DIRECTORY + _NUMBER.pack(number) + encode_entry(entry))
         return number
 
     def _key(self, path: tuple[bytes, ...], like: Entry) -> bytes:
@@ -206,7 +205,7 @@ class Spool:
             return _like(b"", None)
         value = first[1]
         at = 1 + _NUMBER.size if value[:1] == _DIRECTORY else 0
-        return _like(b"", _decode(value[at:] if at else self._entry_of(value)))
+        return _like(b"", decode_entry(value[at:] if at else self._entry_of(value)))
 
     def _frame(self, ingest: Ingest, head: Entry, path: bytes, number: int) -> _Frame:
         items = self._map.items(_NUMBER.pack(number))
@@ -219,10 +218,10 @@ class Spool:
             kind = value[:1]
             if kind == _DIRECTORY:
                 (number,) = _NUMBER.unpack_from(value, 1)
-                head = _decode(value[1 + _NUMBER.size :])
+                head = decode_entry(value[1 + _NUMBER.size :])
                 return self._frame(ingest, head, frame.path + name + b"/", number)
             if kind == _ENTRY:
-                frame.builder.add(_decode(value[1:]))
+                frame.builder.add(decode_entry(value[1:]))
             else:
                 entry = self._linked_entry(value[1:], frame.path + name)
                 frame.builder.add(entry._replace(name=name))
@@ -232,28 +231,17 @@ class Spool:
         inode = self._inodes.get(number) or b""
         names, group = _INODE.unpack_from(inode)
         encoded = inode[_INODE.size :]
-        entry = _decode(encoded)
+        entry = decode_entry(encoded)
         if names == 1:
             return entry
         if not any(group):
             # As in an import of a directory: the first name in walk order names the set.
             group = blake3(path).digest(GROUP_BYTES)
             self._inodes.put(number, _INODE.pack(names, group) + encoded)
-        extra = replace(Extra.decode(entry.extra), link=Link(group, names))
-        return entry._replace(extra=extra.encode())
+        return with_link(entry, Link(group, names))
 
 
 def _like(name: bytes, entry: Entry | None) -> Entry:
     """Return a directory that nothing describes: owned and dated as *entry* is."""
     uid, gid, mtime_ns = (entry.uid, entry.gid, entry.mtime_ns) if entry else (0, 0, 0)
     return Entry(name, stat.S_IFDIR | 0o755, uid, gid, mtime_ns, 0, NO_CONTENT, 0, b"")
-
-
-def _encode(entry: Entry) -> bytes:
-    return encode_leaf([entry])
-
-
-def _decode(data: bytes) -> Entry:
-    leaf = decode_node(data)
-    assert isinstance(leaf, Leaf)
-    return leaf.entry(0)

@@ -6,7 +6,6 @@ tree meanwhile leads out of it. Fifos and devices are never opened.
 
 from __future__ import annotations
 
-import errno
 import os
 import stat
 import time
@@ -17,11 +16,24 @@ from typing import TYPE_CHECKING, Final
 from vfs.errors import SourceProblem
 from vfs.repo.importer.api import Problem
 from vfs.repo.importer.assemble import Directory, Known
-from vfs.repo.importer.content import CHANGED
-from vfs.repo.importer.index import FINGERPRINT, OldDirectory, Record, fingerprint
-from vfs.repo.importer.inode import Unreadable, entry_of, read_xattrs, without_link
+from vfs.repo.importer.index import (
+    UNTRUSTED,
+    OldDirectory,
+    Record,
+    exact_fingerprint,
+    fingerprint,
+)
+from vfs.repo.importer.inode import (
+    CHANGED,
+    SOURCE,
+    Unreadable,
+    entry_of,
+    read_xattrs,
+    with_link,
+)
 from vfs.repo.importer.lookahead import Lookahead
 from vfs.repo.importer.names import DIRECTORY, KIND_BYTES, REGULAR, NameBudget, Names
+from vfs.repo.importer.trust import Times, Trust
 
 if TYPE_CHECKING:
     from vfs.model.entry import Entry
@@ -34,8 +46,6 @@ if TYPE_CHECKING:
 OPEN_DIRECTORIES_MAX: Final = 128
 """Of deeper trees, the upper directories are closed meanwhile, and opened again through `..`."""
 
-_GONE: Final = "it vanished before it could be read"
-
 _OPEN_FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
 _DIRECTORY_FLAGS: Final = _OPEN_FLAGS | os.O_DIRECTORY
 
@@ -45,14 +55,15 @@ class _Level:
 
     __slots__ = (
         "above",
+        "before",
         "fd",
-        "identity",
         "iterator",
         "name",
         "names",
         "old",
         "record",
         "records",
+        "times",
     )
 
     def __init__(
@@ -60,14 +71,16 @@ class _Level:
         name: bytes,
         above: _Level | None,
         fd: int,
-        st: os.stat_result,
+        before: os.stat_result,
         names: Names,
         old: OldDirectory | None,
+        times: Times,
     ) -> None:
         self.above = above
         self.name = name
         self.fd = fd  # -1 while it is closed
-        self.identity = (st.st_dev, st.st_ino)
+        self.before = before
+        self.times = times
         self.names = names
         self.iterator: Iterator[bytes] = iter(names)
         self.old = old
@@ -75,8 +88,8 @@ class _Level:
         self.record = next(self.records, None)  # the next one that the index has
 
     def path(self, name: bytes) -> bytes:
-        """Return the path of an entry, from the source."""
-        parts = [name]
+        """Return the path of an entry, from the source; b"" is the directory itself."""
+        parts = [name] if name else []
         level: _Level | None = self
         while level is not None and level.above is not None:
             parts.append(level.name)
@@ -114,6 +127,7 @@ class Walker:
         self._levels: list[_Level] = []
         self._directories = 0
         self._noatime = os.O_NOATIME
+        self._trust = Trust()
         self.notes: list[Problem] = []
 
     def walk(self, source: bytes, old: OldDirectory | None) -> None:
@@ -122,12 +136,12 @@ class Walker:
         Raises SourceProblem when it can't be read itself.
         """
         try:
-            # The source itself may be named by a symlink.
-            fd = os.open(source, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            with SOURCE:
+                # The source itself may be named by a symlink.
+                fd = os.open(source, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             self._enter(b"", fd, old, None)
-        except (OSError, Unreadable) as error:
-            reason = error.strerror if isinstance(error, OSError) else str(error)
-            raise SourceProblem(f"{os.fsdecode(source)} can't be imported: {reason}") from error
+        except Unreadable as error:
+            raise SourceProblem(f"{os.fsdecode(source)} can't be imported: {error}") from error
         try:
             while self._levels:
                 self._continue(self._levels[-1])
@@ -157,8 +171,8 @@ class Walker:
                     self._file(level, name, record)
                 else:
                     self._special(level, name, record)
-            except (OSError, Unreadable) as error:
-                self._problems.add(level.path(name), _reason(error))
+            except Unreadable as error:
+                self._problems.add(level.path(name), str(error))
                 self._gone(name, record)
         self._leave(level)
 
@@ -179,7 +193,8 @@ class Walker:
     def _enter(self, name: bytes, fd: int, old: OldDirectory | None, record: Record | None) -> None:
         """Begin a directory, of which *fd* is taken over."""
         try:
-            before = os.fstat(fd)
+            with SOURCE:
+                before = os.fstat(fd)
             reason = self._skip(before) if self._levels else None
             if reason is not None:
                 os.close(fd)
@@ -188,14 +203,11 @@ class Walker:
                 return
             head = entry_of(name, before, read_xattrs(fd))
             names = Names(fd, self._budget, self._spill_dir)
-            after = os.fstat(fd)
         except BaseException:
             os.close(fd)
             raise
         above = self._levels[-1] if self._levels else None
-        level = _Level(name, above, fd, before, names, old)
-        if (before.st_mtime_ns, before.st_ctime_ns) != (after.st_mtime_ns, after.st_ctime_ns):
-            self._problems.add(above.path(name) if above else b"", CHANGED)
+        level = _Level(name, above, fd, before, names, old, self._trust.of(fd, before))
         directory = Directory(head, self._directories, old, record)
         self._directories += 1
         self._tally.directories += 1
@@ -212,7 +224,9 @@ class Walker:
         while level.record is not None:
             self._ahead.do(self._pipeline.post, self._assembler.gone, level.record[0])
             level.record = next(level.records, None)
+        self._check_unchanged(level)
         self._ahead.do(self._pipeline.post, self._assembler.leave, None)
+        self._tally.report()
         self._levels.pop()
         try:
             if self._levels and self._levels[-1].fd < 0:
@@ -220,12 +234,31 @@ class Walker:
         finally:
             self._close(level)
 
+    def _check_unchanged(self, level: _Level) -> None:
+        """Name a directory that changed since its names were read: one may have moved past us."""
+        try:
+            with SOURCE:
+                after = os.fstat(level.fd)
+        except Unreadable as error:
+            self._problems.add(level.path(b""), str(error))
+            return
+        before = level.before
+        if (before.st_mtime_ns, before.st_ctime_ns) != (after.st_mtime_ns, after.st_ctime_ns):
+            self._problems.add(level.path(b""), CHANGED)
+
     def _reopen(self, level: _Level, child: int) -> None:
-        fd = self._open(b"..", _DIRECTORY_FLAGS, child)
-        st = os.fstat(fd)
-        if (st.st_dev, st.st_ino) != level.identity:
-            os.close(fd)
-            path = os.fsdecode(b"/".join(level.name for level in self._levels[1:]))
+        fd = -1
+        try:
+            fd = self._open(b"..", _DIRECTORY_FLAGS, child)
+            with SOURCE:
+                st = os.fstat(fd)
+            is_same = (st.st_dev, st.st_ino) == (level.before.st_dev, level.before.st_ino)
+        except Unreadable:
+            is_same = False
+        if not is_same:
+            if fd >= 0:
+                os.close(fd)
+            path = os.fsdecode(level.path(b"")) or "the source"
             raise SourceProblem(
                 f"{path} was moved while it was read; nothing was committed",
                 hint="leave the source alone while it is imported",
@@ -239,32 +272,33 @@ class Walker:
             level.fd = -1
 
     def _open(self, name: bytes, flags: int, directory: int) -> int:
-        try:
-            return os.open(name, flags | self._noatime, dir_fd=directory)
-        except PermissionError:
-            if not self._noatime:
-                raise
-            # O_NOATIME is only for the owner of a file (open(2)).
-            return os.open(name, flags, dir_fd=directory)
+        with SOURCE:
+            try:
+                return os.open(name, flags | self._noatime, dir_fd=directory)
+            except PermissionError:
+                if not self._noatime:
+                    raise
+                # O_NOATIME is only for the owner of a file (open(2)).
+                return os.open(name, flags, dir_fd=directory)
 
     # everything else
 
     def _special(self, level: _Level, name: bytes, record: Record | None) -> None:
         """Import a symlink, a fifo, a socket or a device."""
         now_ns = time.time_ns()
-        st = os.stat(name, dir_fd=level.fd, follow_symlinks=False)
+        st = _stat(level, name)
         if stat.S_ISREG(st.st_mode) or stat.S_ISDIR(st.st_mode):
             # It was something else when it was listed, or the file system does not say.
             raise Unreadable(CHANGED)
         if record is not None and self._is_known(level, st, name, record):
             return
-        stamp = fingerprint(st, now_ns)
         target = b""
         if stat.S_ISLNK(st.st_mode):
-            target = os.readlink(name, dir_fd=level.fd)
+            with SOURCE:
+                target = os.readlink(name, dir_fd=level.fd)
         xattrs = read_xattrs(b"/proc/self/fd/%d/%s" % (level.fd, name))
         entry = entry_of(name, st, xattrs, target)
-        known = Known(stamp, None)
+        known = Known(_fingerprint(level, st, now_ns), None)
         if st.st_nlink > 1:
             if self._is_other_link(level, st, entry, known):
                 return
@@ -275,16 +309,17 @@ class Walker:
     def _file(self, level: _Level, name: bytes, record: Record | None) -> None:
         now_ns = time.time_ns()
         if record is not None:
-            st = os.stat(name, dir_fd=level.fd, follow_symlinks=False)
+            st = _stat(level, name)
             if self._is_known(level, st, name, record):
                 return
         fd = self._open(name, _OPEN_FLAGS, level.fd)
         try:
-            st = os.fstat(fd)
+            with SOURCE:
+                st = os.fstat(fd)
             if not stat.S_ISREG(st.st_mode):
                 raise Unreadable(CHANGED)
             entry = entry_of(name, st, read_xattrs(fd))
-            known = Known(fingerprint(st, now_ns), None)
+            known = Known(_fingerprint(level, st, now_ns), None)
             if st.st_nlink > 1 and self._is_other_link(level, st, entry, known):
                 os.close(fd)
                 return
@@ -309,8 +344,8 @@ class Walker:
             known = known._replace(link=self._links.key(st))
         try:
             self._feeder.file(fd, st, entry, known)
-        except (OSError, Unreadable) as error:
-            self._problems.add(level.path(entry.name), _reason(error))
+        except Unreadable as error:
+            self._problems.add(level.path(entry.name), str(error))
             if known.link is not None:
                 self._links.forget(known.link)
             if record is not None:
@@ -321,40 +356,40 @@ class Walker:
             os.close(fd)
 
     def _is_other_link(self, level: _Level, st: os.stat_result, entry: Entry, known: Known) -> bool:
-        """Note one more name of an inode; import it if it is not the first one."""
+        """Note one more name of an inode; import it if it is not the first one.
+
+        Raises Unreadable when the inode has changed meanwhile.
+        """
         link = self._links.key(st)
         if self._links.see(link, st, level.path(entry.name)):
             return False
-        if not self._links.is_same(link, st):
-            raise Unreadable(CHANGED)
         item = entry, known._replace(link=link)
         self._ahead.do(self._pipeline.post, self._assembler.add_other_link, item)
-        self._tally.files += 1
-        if stat.S_ISREG(st.st_mode):
-            self._tally.bytes += st.st_size
+        self._tally.take_known(st)
         return True
 
     def _is_known(self, level: _Level, st: os.stat_result, name: bytes, record: Record) -> bool:
         """Take an entry over from the index if it is unchanged; say whether it is."""
-        stamp = FINGERPRINT.pack(st.st_ino, st.st_ctime_ns, st.st_mtime_ns, st.st_size, st.st_mode)
-        if stamp != record[1]:
+        stamp = record[1]
+        if stamp == UNTRUSTED or not level.times.tell(st) or stamp != exact_fingerprint(st):
             return False
         if st.st_nlink == 1:
             self._ahead.do(self._pipeline.post, self._assembler.match, record)
         else:
-            entry = without_link(record[2].entry(record[3]))
+            entry = with_link(record[2].entry(record[3]), None)
             known = Known(stamp, None)
             if self._is_other_link(level, st, entry, known):
                 return True
             item = entry, known._replace(link=self._links.key(st))
             self._ahead.do(self._pipeline.post, self._assembler.add, item)
-        self._tally.files += 1
-        if stat.S_ISREG(st.st_mode):
-            self._tally.bytes += st.st_size
+        self._tally.take_known(st)
         return True
 
 
-def _reason(error: OSError | Unreadable) -> str:
-    if isinstance(error, Unreadable):
-        return str(error)
-    return _GONE if error.errno == errno.ENOENT else os.strerror(error.errno or 0)
+def _stat(level: _Level, name: bytes) -> os.stat_result:
+    with SOURCE:
+        return os.stat(name, dir_fd=level.fd, follow_symlinks=False)
+
+
+def _fingerprint(level: _Level, st: os.stat_result, now_ns: int) -> bytes:
+    return fingerprint(st, now_ns) if level.times.tell(st) else UNTRUSTED

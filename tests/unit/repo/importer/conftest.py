@@ -12,6 +12,7 @@ from vfs.model.entry import Entry
 from vfs.model.names import parse_target
 from vfs.repo.importer import ImportOptions, ImportResult, import_source
 from vfs.repo.importer import index as index_module
+from vfs.repo.importer import trust as trust_module
 from vfs.repo.repository import Repository
 
 
@@ -46,9 +47,14 @@ def run(repo: Repository) -> Import:
 
 @pytest.fixture
 def settled(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Files that were just written count as settled, so that no test has to wait."""
+    """Files that were just written count as settled, so that no test has to wait.
+
+    Wherever the tests run: in a container, it is an overlay that shows another's times.
+    """
     monkeypatch.setattr(index_module, "RACY_NS", -(10**15))
     monkeypatch.setattr(index_module, "RACY_COARSE_NS", -(10**15))
+    known = trust_module.KEEP_CTIME | trust_module.SHOW_ANOTHERS
+    monkeypatch.setattr(trust_module, "KEEP_CTIME", known)
 
 
 def root_of(repo: Repository, revision: str = "main") -> Entry:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.import_trees import tree_in_store
 from vfs.errors import NotFound, SourceProblem
 from vfs.repo.importer import content as content_module
 from vfs.repo.importer import walk as walk_module
@@ -125,6 +126,51 @@ def test_what_vanishes_or_is_swapped(
     assert sorted(problems) == [b"", b"gone", b"sub", b"swapped"]
     assert "vanished" in problems[b"gone"]
     assert [entry.name for entry in repo.entries(root_of(repo).content)] == [b"there"]
+
+
+def test_a_file_that_moves_between_directories(
+    repo: Repository, source: Path, run: Import, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From one that is being read into one that was read: it would be in neither."""
+    for name in ("a", "b", "b/c"):
+        (source / name).mkdir()
+    (source / "b/c/other").write_bytes(b"x")
+    (source / "b/wanderer").write_bytes(b"x")
+    real = walk_module.Walker._enter
+
+    def enter(self: walk_module.Walker, name: bytes, *args: Any) -> None:
+        if name == b"c":
+            (source / "b/wanderer").rename(source / "a/wanderer")
+        real(self, name, *args)
+
+    monkeypatch.setattr(walk_module.Walker, "_enter", enter)
+    with pytest.raises(SourceProblem, match=r"b: it changed while it was read"):
+        run(source)
+
+
+@pytest.mark.usefixtures("settled")
+@pytest.mark.parametrize("known", [False, True])
+def test_a_link_that_changes_between_two_names(
+    repo: Repository, source: Path, run: Import, monkeypatch: pytest.MonkeyPatch, known: bool
+) -> None:
+    (source / "a").write_bytes(b"1")
+    for name in "bcd":
+        os.link(source / "a", source / name)
+    if known:
+        run(source)
+    real = walk_module.Walker._file
+
+    def file(self: walk_module.Walker, level: Any, name: bytes, record: Any) -> None:
+        if name == b"c":
+            (source / "a").chmod(0o600)
+        real(self, level, name, record)
+
+    monkeypatch.setattr(walk_module.Walker, "_file", file)
+    result = run(source, partial=True)
+    assert [problem.path for problem in result.problems] == [b"c", b"d"]
+    root = root_of(repo)
+    assert tree_in_store(repo, root)[b"a"]["links"] == [b"a", b"b"]
+    assert [entry.name for entry in repo.entries(root.content)] == [b"a", b"b"]
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root can read everything")
