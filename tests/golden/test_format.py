@@ -216,9 +216,9 @@ def test_a_compressed_segment_of_old_is_read(tmp_path: Path) -> None:
 
         def put(txn: object) -> None:
             tables = store._env.tables
-            txn.put(bytes(7) + b"\1", b"before" + frame + b"behind", db=tables["packs"])  # type: ignore[attr-defined]
+            txn.put(bytes(7) + b"\1", b"before" + frame + b"behind", db=tables["blocks"])  # type: ignore[attr-defined]
             for oid, offset, size in ((ids[0], 0, 220), (ids[1], 220, len(body) - 220)):
-                where = (1).to_bytes(5, "little") + (6).to_bytes(3, "little")  # pack 1, byte 6
+                where = (1).to_bytes(5, "little") + (6).to_bytes(3, "little")  # block 1, byte 6
                 what = b"".join(n.to_bytes(3, "little") for n in (len(frame), len(body)))
                 part = offset.to_bytes(3, "little") + size.to_bytes(5, "little")
                 row = where + what + b"\x80\0" + part

@@ -6,6 +6,7 @@ import hashlib
 import os
 import stat
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -47,11 +48,10 @@ def _paths(base: bytes, path: bytes, skip: frozenset[bytes]) -> Iterator[bytes]:
 
 
 def _attributes(full: bytes, st: os.stat_result) -> dict[str, Any]:
-    xattrs = {
-        os.fsencode(name): os.getxattr(full, name, follow_symlinks=False)
-        for name in os.listxattr(full, follow_symlinks=False)
-        if keeps_xattr(name)
-    }
+    xattrs = {}
+    with suppress(OSError):  # a file system without any
+        for name in filter(keeps_xattr, os.listxattr(full, follow_symlinks=False)):
+            xattrs[os.fsencode(name)] = os.getxattr(full, name, follow_symlinks=False)
     found: dict[str, Any] = {
         "mode": st.st_mode,
         "uid": st.st_uid,

@@ -60,8 +60,8 @@ def file_offset(store: Store, oid: ObjectId) -> int:
     """Return where in data.mdb the segment begins that holds the object."""
     place = locate(store, oid)
     with store._env.read() as txn:
-        pack = bytes(txn.get(number_key(place.pack), db=store._env.tables["packs"]) or b"")
-    start = (store.path / "data.mdb").read_bytes().find(pack)
+        block = bytes(txn.get(number_key(place.block), db=store._env.tables["blocks"]) or b"")
+    start = (store.path / "data.mdb").read_bytes().find(block)
     assert start >= 0
     return start + place.at
 

@@ -25,8 +25,6 @@ class Bar:
 
     watched = True
 
-    watched = True
-
     def __init__(self) -> None:
         from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 

@@ -45,7 +45,7 @@ def compress_all(items: Sequence[bytes | bytearray | memoryview]) -> list[bytes 
     ]
 
 
-def decompress(data: memoryview, size: int) -> bytes:
+def decompress(data: bytes | memoryview, size: int) -> bytes:
     """Return the *size* bytes that *data* holds. Raises CorruptObject."""
     try:
         # The frame says for how many bytes zstandard takes memory: believe it only if it is right.
@@ -69,6 +69,6 @@ class ZstdStream(io.RawIOBase):
     def readinto(self, buffer: object) -> int:
         """Fill *buffer*. Raises InvalidInput when the stream is damaged."""
         try:
-            return self._reader.readinto(buffer)  # type: ignore[arg-type]
+            return self._reader.readinto(buffer)
         except zstandard.ZstdError as error:
             raise InvalidInput(str(error)) from error

@@ -32,7 +32,7 @@ _LOCK_FILE_BYTES: Final = MAX_READERS * 64 + 4096  # a cache line for each reade
 TABLES: Final = (
     "meta",  # format, uuid, secret
     "objects",  # object id -> location
-    "packs",  # pack number -> stored objects, one behind the other
+    "blocks",  # block number -> BLOCK_BYTES of the stored objects, one behind the other
     "leaves",  # leaf number -> id of the tree leaf
     "numbers",  # inode number -> leaf number, index
     "collisions",  # identity -> the inode number it got instead of its own
@@ -133,9 +133,7 @@ class Environment:
                 mode=0o600,
                 create=create,
                 readonly=readonly,
-                # Reads are whole packs or small random pages: the kernel's read-ahead around
-                # each fault helps the first and is bounded for the second.
-                readahead=True,
+                readahead=False,  # vfs.store.readahead does it where it helps
                 max_spare_txns=4,
             )
             try:

@@ -25,6 +25,7 @@ from vfs.errors import CorruptObject
 from vfs.ids import ObjectId, object_id
 from vfs.store.compression import compress_all
 from vfs.store.layout import (
+    BLOCK_BYTES,
     OBJECT_MAX_BYTES,
     Kind,
     Location,
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     from vfs.store.environment import Environment
 
 PACK_BYTES: Final = 1 << 20
-"""LMDB wastes half a page for each large value: at this size, 0.2 %."""
+"""What is queued and written at once. Only its last block is not full: that wastes half a page."""
 
 SEGMENT_BYTES: Final = 448 * 1024
 """Chunks of one file are compressed together up to this size: for text a sixth less than each alone
@@ -88,18 +89,21 @@ class _Pack:
         """Return all segments."""
         return b"".join([segment.body for segment in self.segments])
 
-    def index_rows(self, number: int) -> Iterator[tuple[ObjectId, bytes, _Segment]]:
-        """Yield the index rows of the objects, the pack being *number*: id, value, segment."""
+    def index_rows(self, first: int) -> Iterator[tuple[ObjectId, bytes, _Segment]]:
+        """Yield the index rows of the objects, the pack being in blocks from *first* on.
+
+        A row is an id, a value, and the segment that the object is in.
+        """
         at = 0
         for segment in self.segments:
-            offset = 0
-            stored = len(segment.body)
+            more, start = divmod(at, BLOCK_BYTES)
+            stored, offset = len(segment.body), 0
             for oid, size in segment.objects:
                 place = Location(
                     segment.kind,
                     segment.compressed,
-                    number,
-                    at,
+                    first + more,
+                    start,
                     stored,
                     segment.raw,
                     offset,
@@ -304,12 +308,16 @@ class Ingest:
                     self._claimed.difference_update([(is_tree, oid) for oid, _ in segment.objects])
 
     def _store(self, txn: lmdb.Transaction[memoryview], batch: list[_Pack]) -> int:
-        packs, objects = self._env.tables["packs"], self._env.tables["objects"]
+        blocks, objects = self._env.tables["blocks"], self._env.tables["objects"]
         rows: list[tuple[ObjectId, bytes, _Segment]] = []
+        number = next_number(txn, blocks)
         for pack in batch:
-            number = next_number(txn, packs)
-            txn.put(number_key(number), pack.body(), db=packs, append=True)
             rows.extend(pack.index_rows(number))
+            body = memoryview(pack.body())
+            for at in range(0, len(body), BLOCK_BYTES):
+                value = body[at : at + BLOCK_BYTES]
+                txn.put(number_key(number), value, db=blocks, append=True)
+                number += 1
         rows.sort(key=itemgetter(0))  # so that rows that share a page come together
         new = 0
         for oid, row, segment in rows:

@@ -23,12 +23,12 @@ _KINDS: Final = frozenset(Kind)
 
 
 class Location(NamedTuple):
-    """Where an object's bytes are: in a segment, which is compressed whole, of a pack."""
+    """Where an object's bytes are: in a segment, compressed as a whole, in one or more blocks."""
 
     kind: int
     compressed: bool
-    pack: int
-    at: int  # where the segment begins, bytes into the pack
+    block: int  # the first
+    at: int  # where the segment begins, bytes into the first block
     stored: int  # bytes of the segment there
     raw: int  # bytes of the segment before compression
     offset: int  # where the object begins, bytes into the segment
@@ -38,11 +38,14 @@ class Location(NamedTuple):
 _COMPRESSED: Final = 0x80
 _ALONE: Final = struct.Struct("<QQ")  # an object that is its segment, as most are
 _SHARED: Final = struct.Struct("<QQQ")
-_PACK_BITS: Final = 40
+_BLOCK_BITS: Final = 40
 _FIELD: Final = (1 << 24) - 1
 _NUMBER: Final = struct.Struct("<IIH")
 _KEY: Final = struct.Struct(">Q")
 _SLOT: Final = struct.Struct("<32sB")
+
+BLOCK_BYTES: Final = 4 * 4096 - 16
+"""Of a value of the table `blocks`: with LMDB's header it fills four pages to the last byte."""
 
 OBJECT_MAX_BYTES: Final = 1 << 20
 SLOT_MAX: Final = 1 << 28
@@ -62,7 +65,7 @@ def key_number(key: memoryview | bytes) -> int:
 def pack_location(place: Location) -> bytes:
     """Return the value of an `objects` row."""
     head = place.kind | (_COMPRESSED if place.compressed else 0)
-    where = place.pack | place.at << _PACK_BITS
+    where = place.block | place.at << _BLOCK_BITS
     what = place.stored | place.raw << 24 | head << 48
     if place.size == place.raw:
         return _ALONE.pack(where, what)
@@ -80,17 +83,18 @@ def unpack_location(value: memoryview) -> Location:
     else:
         raise CorruptObject("the index of objects is damaged")
     stored, raw, head = what & _FIELD, what >> 24 & _FIELD, what >> 48
+    block, at = where & ((1 << _BLOCK_BITS) - 1), where >> _BLOCK_BITS
     compressed = bool(head & _COMPRESSED)
     kind = head & ~_COMPRESSED
     if (
         raw > OBJECT_MAX_BYTES
+        or at >= BLOCK_BYTES
         or offset + size > raw
         or not (compressed or stored == raw)
         or kind not in _KINDS
     ):
         raise CorruptObject("the index of objects is damaged")
-    pack, at = where & ((1 << _PACK_BITS) - 1), where >> _PACK_BITS
-    return Location(kind, compressed, pack, at, stored, raw, offset, size)
+    return Location(kind, compressed, block, at, stored, raw, offset, size)
 
 
 class NumberRow(NamedTuple):

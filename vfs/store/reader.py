@@ -8,7 +8,8 @@ from vfs.errors import CorruptObject
 from vfs.ids import ObjectId, object_id
 from vfs.recent import Recent
 from vfs.store.compression import decompress
-from vfs.store.layout import Location, number_key, unpack_location
+from vfs.store.layout import BLOCK_BYTES, Location, number_key, unpack_location
+from vfs.store.readahead import ReadAhead
 
 if TYPE_CHECKING:
     import lmdb
@@ -26,7 +27,8 @@ class Reader:
     def __init__(self, env: Environment, *, cache_bytes: int = CACHE_BYTES) -> None:
         self._env = env
         self._objects = env.tables["objects"]
-        self._packs = env.tables["packs"]
+        self._blocks = env.tables["blocks"]
+        self._read_ahead = ReadAhead()
         # Decompressed segments: several requests of the kernel's size read one large segment.
         self._segments: Recent[tuple[int, int], bytes] = Recent(cache_bytes)
 
@@ -47,18 +49,31 @@ class Reader:
             return txn.get(oid, db=self._objects) is not None
 
     def _fetch(self, txn: lmdb.Transaction[memoryview], place: Location) -> bytes:
-        segment = self._segments.get((place.pack, place.at))
-        if segment is not None:
-            return segment[place.offset : place.offset + place.size]
-        pack = txn.get(number_key(place.pack), db=self._packs)
-        if pack is None or place.at + place.stored > len(pack):
-            raise CorruptObject("the index of objects is damaged: it points to no pack")
         if not place.compressed:
-            start = place.at + place.offset
-            return bytes(pack[start : start + place.size])
-        segment = decompress(pack[place.at : place.at + place.stored], place.raw)
-        if place.raw >= _CACHED_MIN_BYTES:
-            self._segments.put((place.pack, place.at), segment, len(segment))
+            return bytes(self._stored(txn, place, place.offset, place.size))
+        segment = self._segments.get((place.block, place.at))
+        if segment is None:
+            segment = decompress(self._stored(txn, place, 0, place.stored), place.raw)
+            if place.raw >= _CACHED_MIN_BYTES:
+                self._segments.put((place.block, place.at), segment, len(segment))
         if place.size == place.raw:
             return segment
         return segment[place.offset : place.offset + place.size]
+
+    def _stored(
+        self, txn: lmdb.Transaction[memoryview], place: Location, skip: int, length: int
+    ) -> bytes | memoryview:
+        """Return *length* bytes of a segment as it is stored, from *skip* on."""
+        more, at = divmod(place.at + skip, BLOCK_BYTES)
+        block = place.block + more
+        parts = []
+        while length > 0:
+            value = txn.get(number_key(block), db=self._blocks)
+            if value is None or at >= len(value):
+                raise CorruptObject("the index of objects is damaged: it leads to no block")
+            self._read_ahead.touched(block, value)
+            part = value[at : at + length]
+            parts.append(part)
+            length -= len(part)
+            block, at = block + 1, 0
+        return parts[0] if len(parts) == 1 else b"".join(parts)

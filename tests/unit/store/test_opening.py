@@ -100,7 +100,7 @@ def directory(path: Path) -> None:
         (lambda path: None, "there is no store at"),
         (directory, "there is no store at"),
         (text_file, "is damaged, or is no vfs store"),
-        (empty_file, "no vfs store"),
+        (empty_file, "there is no store at"),
         (lmdb_without_tables, "no vfs store"),
         (lmdb_with_a_meta_table, "no vfs store"),
         (lmdb_with_our_tables, "no vfs store"),

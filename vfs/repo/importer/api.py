@@ -119,11 +119,12 @@ class ProblemList:
         )
 
 
-class Counts(Protocol):
+@dataclass
+class Counts:
     """What was found to be there so far."""
 
-    files: int
-    bytes: int
+    files: int = 0  # everything that is not a directory
+    bytes: int = 0  # of regular files
 
 
 class Tally:
@@ -132,18 +133,12 @@ class Tally:
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
         self.watched = progress.watched
-        self.ahead: Counts | None = None  # of a walk that runs ahead, if one does
-        self._known_files = self._known_bytes = 0
+        self.ahead: Counts | None = None  # None: how much there is comes out at the end
         self._told_files = self._told_bytes = 0
         self.files = 0
         self.directories = 0
         self.bytes = 0
         self.bytes_read = 0
-
-    def expect(self, files: int, bytes_: int) -> None:
-        """Note that *files* and *bytes_* more are known of."""
-        self._known_files += files
-        self._known_bytes += bytes_
 
     def take_known(self, st: os.stat_result) -> None:
         """Count something that has not to be read."""
@@ -158,9 +153,8 @@ class Tally:
         files = self.files - self._told_files
         done = self.bytes - self._told_bytes
         if files or done:
-            known = [(self._known_files, self._known_bytes), (self.files, self.bytes)]
             if self.ahead is not None:
-                known.append((self.ahead.files, self.ahead.bytes))
-            self._progress.total(max(one[0] for one in known), max(one[1] for one in known))
+                ahead = self.ahead
+                self._progress.total(max(ahead.files, self.files), max(ahead.bytes, self.bytes))
             self._progress.advance(files, done)
             self._told_files, self._told_bytes = self.files, self.bytes

@@ -108,7 +108,6 @@ class Feeder:
         if extents is None and size <= LARGE_BYTES:
             self._small(read(size), Head(entry, context))
             return
-        self._tally.expect(0, size)
         self._pipeline.post(self._contents.begin, None)
         at = 0
         extents = extents if extents is not None else array("Q", (0, size))
@@ -135,7 +134,6 @@ class Feeder:
 
     def _large_file(self, fd: int, st: os.stat_result, head: Head) -> None:
         size = st.st_size
-        self._tally.expect(0, size)
         self._pipeline.post(self._contents.begin, None)
         at = 0
         sparse = st.st_blocks * 512 < size

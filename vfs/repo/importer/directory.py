@@ -53,7 +53,7 @@ class DirectoryImport:
         reader = self._repo.reader
         skip = _skip(self._repo.store.path, self._source)
         if tally.watched:
-            tally.ahead = self._resources.enter_context(Survey(self._source, skip))
+            tally.ahead = self._resources.enter_context(Survey(self._source, skip)).counts
         path = self._index_path()
         old = OldIndex.load(path)
         if old is not None:

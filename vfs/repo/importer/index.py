@@ -339,16 +339,18 @@ class NewIndex:
     def _finish(self) -> None:
         self._write()
         self._temporary.replace(self._path)
-        os.close(self._file)
-        self._file = -1
+        self._close_file()
 
     def close(self) -> None:
         """Drop what was not committed."""
         if self._file >= 0:
             with suppress(OSError):
                 self._temporary.unlink(missing_ok=True)
-            os.close(self._file)
-            self._file = -1
+            self._close_file()
+
+    def _close_file(self) -> None:
+        file, self._file = self._file, -1
+        os.close(file)
 
 
 def _sweep(directory: Path) -> None:

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from vfs.store.ingest import Ingest
 
 
-PATH_MAX_PARTS: Final = 1000
-"""Of a target's path: deeper ones could be neither edited (by recursion) nor named by anybody."""
+PATH_MAX_PARTS: Final = 500
+"""Of a target's path: they are put into place by recursion, and Python goes 1,000 calls deep."""
 TEXT_MAX_BYTES: Final = 64 << 10
 COMMAND_MAX_BYTES: Final = 256 << 10
 """With two texts and the rest, it has to fit into COMMIT_MAX_BYTES."""
@@ -63,7 +63,8 @@ def import_source(
     Without a path in *target* the source is the whole new version; with one it replaces what is
     there, and the rest stays. Raises SourceProblem when something can't be read (unless
     `options.partial`), InvalidInput for a bad archive or text, InvalidName for a path that is too
-    deep, NotFound for a data set or a branch that is not there. Whatever is raised, a KeyboardInterrupt included, nothing of the import shows.
+    deep, NotFound for a data set or a branch that is not there. Whatever is raised, a
+    KeyboardInterrupt included, nothing of the import shows.
     """
     begun = time.monotonic()
     branch = target.revision or DEFAULT_BRANCH

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from vfs.model.entry import directory_entry
+from vfs.repo.importer.api import Counts
 from vfs.repo.importer.content import Contents, Feeder
 from vfs.repo.importer.inode import CHANGED, SOURCE, Unreadable, entry_of, read_xattrs
 from vfs.repo.trees import TreeBuilder
@@ -52,8 +53,8 @@ class FileImport:
         except Unreadable as error:
             problems.add(self._name, str(error))
         problems.check()  # nothing else could be committed
-        pipeline.finish()
         tally.files += 1
+        pipeline.finish()
         (entry,) = finished
         return entry if self._target.path else _directory_of(ingest, entry), []
 
@@ -70,7 +71,7 @@ class FileImport:
                 st = os.fstat(fd)
             if not stat.S_ISREG(st.st_mode):
                 raise Unreadable(CHANGED)
-            tally.expect(1, st.st_size)
+            tally.ahead = Counts(1, st.st_size)
             feeder.file(fd, st, entry_of(self._name, st, read_xattrs(fd)), None)
         finally:
             os.close(fd)

@@ -14,6 +14,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from vfs.repo.importer.api import Counts
+
 
 class Survey:
     """Counts what is below a directory, until it is done or stopped. A context manager."""
@@ -24,8 +26,7 @@ class Survey:
         self._skip = skip
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._walk, name="vfs-survey", daemon=True)
-        self.files = 0  # everything that is not a directory
-        self.bytes = 0  # of regular files
+        self.counts = Counts()
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -62,7 +63,7 @@ class Survey:
                 with suppress(OSError):
                     st = item.stat(follow_symlinks=False)
                     if not stat.S_ISDIR(st.st_mode):
-                        self.files += 1
-                        self.bytes += st.st_size if stat.S_ISREG(st.st_mode) else 0
+                        self.counts.files += 1
+                        self.counts.bytes += st.st_size if stat.S_ISREG(st.st_mode) else 0
                     elif self._skip(st) is None:
                         waiting.append(item.path)

@@ -211,7 +211,6 @@ class Walker:
         directory = Directory(head, self._directories, old, record)
         self._directories += 1
         self._tally.directories += 1
-        self._tally.expect(names.count, 0)
         self._levels.append(level)
         self._ahead.do(self._pipeline.post, self._assembler.enter, directory)
         if len(self._levels) > OPEN_DIRECTORIES_MAX:

@@ -187,10 +187,14 @@ def test_many_problems_are_counted(
     for number in range(50):
         (source / f"{number:02}").touch()
 
-    def refuse(*_: Any) -> int:
-        raise PermissionError(13, "Permission denied")
+    real = os.open
 
-    monkeypatch.setattr(walk_module.Walker, "_open", refuse)
+    def refuse(path: Any, flags: int, *args: Any, **kwargs: Any) -> int:
+        if isinstance(path, bytes) and path.isdigit():
+            raise PermissionError(13, "Permission denied")
+        return real(path, flags, *args, **kwargs)
+
+    monkeypatch.setattr(os, "open", refuse)
     with pytest.raises(SourceProblem, match=r"50 files.*00: Permission denied.*and 30 more"):
         run(source)
 

@@ -48,7 +48,7 @@ def run(repo: Repository, tree: Path, watcher: Watcher) -> None:
 def test_a_survey_counts_what_an_import_does(repo: Repository, tree: Path) -> None:
     with Survey(tree, lambda _: None) as survey:
         survey.wait()
-        counted = survey.files, survey.bytes
+        counted = survey.counts.files, survey.counts.bytes
     watcher = Watcher(watched=False)
     run(repo, tree, watcher)
     assert tuple(watcher.done) == counted == (33, 31_000)
@@ -98,7 +98,7 @@ def test_it_ends_with_the_import(tree: Path, monkeypatch: pytest.MonkeyPatch) ->
         ending.start()
         ending.join()
         go_on.set()
-    assert survey.files <= 3
+    assert survey.counts.files <= 3
     assert not [one for one in threading.enumerate() if one.name == "vfs-survey"]
 
 
@@ -106,7 +106,7 @@ def test_what_is_left_out_is_not_counted(repo: Repository, tree: Path) -> None:
     left_out = (tree / "d3/e").stat().st_ino
     with Survey(tree, lambda st: "why" if st.st_ino == left_out else None) as survey:
         survey.wait()
-        assert survey.files == 30
+        assert survey.counts.files == 30
 
 
 def test_one_file_is_known_at_once(repo: Repository, tmp_path: Path) -> None:
@@ -114,3 +114,4 @@ def test_one_file_is_known_at_once(repo: Repository, tmp_path: Path) -> None:
     watcher = Watcher(watched=True)
     run(repo, tmp_path / "large", watcher)
     assert set(watcher.totals) == {(1, 5_120_000)}
+    assert watcher.done == [1, 5_120_000]

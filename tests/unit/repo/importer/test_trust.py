@@ -97,7 +97,9 @@ def test_what_shows_the_times_of_another_has_to_prove_a_ctime(
 ) -> None:
     file = tmp_path / "file"
     file.touch()
-    kind = trust_module.Trust()._kind(os.open("/", os.O_RDONLY))
+    directory = os.open(tmp_path, os.O_RDONLY)
+    kind = Trust._kind(directory)
+    os.close(directory)
     monkeypatch.setattr(trust_module, "KEEP_CTIME", frozenset())
     monkeypatch.setattr(trust_module, "SHOW_ANOTHERS", frozenset((kind,)))
     st = file.stat()
