@@ -49,9 +49,9 @@ SEGMENT_BYTES: Final = 448 * 1024
 (64 KiB), as much as in the megabytes that other tools compress at a time. With one chunk more at
 the end it stays below OBJECT_MAX_BYTES."""
 
-QUEUE_PACKS: Final = 16
-BATCH_BYTES: Final = 40 << 20
-BATCH_ROWS: Final = 12_000
+QUEUE_PACKS: Final = 8
+BATCH_BYTES: Final = 24 << 20
+BATCH_ROWS: Final = 6_000
 """Rows of a transaction: each may dirty a page of its own, which LMDB keeps in memory."""
 
 _LEAF_LEVEL_AT: Final = 1

@@ -8,6 +8,7 @@ import struct
 import tarfile
 
 import pytest
+import zstandard
 
 from vfs.errors import InvalidInput, NotFound
 from vfs.repo.repository import Repository
@@ -222,3 +223,14 @@ def test_a_pax_size_beyond_all(refuse) -> None:  # type: ignore[no-untyped-def]
 def test_a_gzip_with_a_wrong_sum(refuse) -> None:  # type: ignore[no-untyped-def]
     packed = gzip.compress(archive_of(a=b"x" * 1000))
     refuse(packed[:-8] + struct.pack("<II", 1, 2))
+
+
+def test_a_zstd_with_a_wrong_sum(refuse) -> None:  # type: ignore[no-untyped-def]
+    packed = zstandard.ZstdCompressor(write_checksum=True).compress(archive_of(a=b"x" * 1000))
+    refuse(packed[:-1] + bytes((packed[-1] ^ 1,)), "damaged")
+
+
+def test_a_zstd_that_takes_too_much_memory(refuse) -> None:  # type: ignore[no-untyped-def]
+    window = zstandard.ZstdCompressionParameters(window_log=28, enable_ldm=True)
+    packing = zstandard.ZstdCompressor(compression_params=window).compressobj()
+    refuse(packing.compress(archive_of(a=b"x" * 1000)) + packing.flush(), "damaged", "memory")
