@@ -2,33 +2,29 @@
 
 from __future__ import annotations
 
-import difflib
 import heapq
-import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path as FilePath
-from types import TracebackType
 from typing import Final, Literal, Self
 
-from vfs.clock import iso, now_ns
-from vfs.errors import AlreadyExists, Conflict, CorruptObject, InvalidName, NotADirectory, NotFound
+from vfs.clock import now_ns
+from vfs.errors import AlreadyExists, Conflict, NotADirectory, NotFound
 from vfs.ids import ID_BYTES, ObjectId
 from vfs.model.commit import JSON, Commit
 from vfs.model.entry import Entry
 from vfs.model.names import (
-    DEFAULT_BRANCH,
-    LATEST,
     check_data_set_name,
     check_ref_name,
 )
 from vfs.repo import identity
 from vfs.repo.blobs import FileReader
-from vfs.repo.revparse import HEX_MIN_DIGITS, Revision, parse_revision
+from vfs.repo.revisions import Resolved, Revisions, near_misses
+from vfs.repo.revparse import parse_revision
 from vfs.repo.trees import Nodes, Path, find, walk
 from vfs.store.ingest import Ingest
-from vfs.store.layout import Kind, Slot
+from vfs.store.layout import Kind
 from vfs.store.refs import Ref, RefChange, RefUpdate
 from vfs.store.store import Store
 
@@ -36,21 +32,6 @@ COMMIT_TRIES: Final = 20
 HINT_NAMES: Final = 10_000  # of a directory, to look for near misses in
 
 MakeRoot = Callable[[Commit | None], Entry]
-
-
-@dataclass(frozen=True, slots=True)
-class Resolved:
-    """What a revision means now.
-
-    `name` is its canonical name: the branch's, the tag's, or the commit's id in hex. A "link" is
-    any other way to say a commit.
-    """
-
-    data_set: str
-    name: str
-    kind: Literal["branch", "tag", "commit", "link"]
-    commit: ObjectId
-    slot: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +51,7 @@ class Repository:
         self.reader = store.reader()
         self.nodes = Nodes(self.reader)
         self._files = FileReader(self.reader)
+        self._revisions = Revisions(store.refs, self.commit)
 
     @classmethod
     def open(
@@ -90,12 +72,7 @@ class Repository:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_exception: object) -> None:
         self.close()
 
     # data sets and references
@@ -115,7 +92,7 @@ class Repository:
             known = self.data_sets()
             raise NotFound(
                 f"there is no data set '{name}'",
-                hint=_near(name, known) or f"make it with: vfs create {name}",
+                hint=near_misses(name, known) or f"make it with: vfs create {name}",
             )
         return name
 
@@ -178,7 +155,9 @@ class Repository:
         """Delete a branch or tag; its log stays. Raises NotFound."""
         known = [ref.name for ref in self.refs(data_set) if ref.kind == kind]
         if name not in known:
-            raise NotFound(f"there is no {kind} '{name}' in '{data_set}'", hint=_near(name, known))
+            raise NotFound(
+                f"there is no {kind} '{name}' in '{data_set}'", hint=near_misses(name, known)
+            )
         self.store.refs.delete(
             data_set, name, kind, time_ns=now_ns(), who=identity.who(), why=f"{kind} deleted"
         )
@@ -191,77 +170,7 @@ class Repository:
     def resolve(self, data_set: str, revision: str = "") -> Resolved:
         """Return what *revision* (default: the branch main) means. Raises NotFound, InvalidName."""
         self.require_data_set(data_set)
-        parsed = parse_revision(revision)
-        if parsed.is_plain:
-            ref = self.store.refs.get(data_set, parsed.base)
-            if ref is not None:
-                home = self.store.refs.slot(ref.slot)
-                if home != Slot(ref.commit, data_set, ref.name):
-                    raise CorruptObject(f"the reference '{data_set}@{ref.name}' is damaged")
-                return Resolved(data_set, ref.name, ref.kind, ref.commit, ref.slot)
-        commit = self._base(data_set, parsed)
-        for step in parsed.steps:
-            for _ in range(step.count if step.kind == "~" else min(step.count, 1)):
-                commit = self._parent(commit, step.count if step.kind == "^" else 1, revision)
-        slot = self.store.refs.commit_slot(commit)
-        home = None if slot is None else self.store.refs.slot(slot)
-        if slot is None or home is None:
-            raise NotFound(f"the commit {commit.hex()} is not in the store")
-        own_name = parsed.is_plain and parsed.base == commit.hex() and home.data_set == data_set
-        return Resolved(home.data_set, commit.hex(), "commit" if own_name else "link", commit, slot)
-
-    def _base(self, data_set: str, parsed: Revision) -> ObjectId:
-        name = DEFAULT_BRANCH if parsed.base == LATEST else parsed.base
-        if parsed.when_ns is not None and parsed.by_log:
-            return self._at_log_time(data_set, name, parsed.when_ns)
-        ref = self.store.refs.get(data_set, name)
-        if ref is not None:
-            if parsed.when_ns is None:
-                return ref.commit
-            return self._at_commit_time(data_set, ref.commit, parsed.when_ns)
-        if parsed.when_ns is None and (commit := self._by_prefix(parsed.base)) is not None:
-            return commit
-        known = [ref.name for ref in self.refs(data_set)]
-        what = "no version yet" if not known else f"no revision '{parsed.base}'"
-        hint = "make one with: vfs import" if not known else _near(parsed.base, known)
-        raise NotFound(f"the data set '{data_set}' has {what}", hint=hint)
-
-    def _by_prefix(self, text: str) -> ObjectId | None:
-        if not re.fullmatch(rf"[0-9a-f]{{{HEX_MIN_DIGITS},{2 * ID_BYTES}}}", text):
-            return None
-        odd = int(text[-1], 16) if len(text) % 2 else None
-        whole = bytes.fromhex(text[: len(text) // 2 * 2])
-        found = self.store.refs.commits_with_prefix(whole, odd_digit=odd)
-        if len(found) > 1:
-            some = ", ".join(oid.hex()[: len(text) + 4] for oid in found)
-            raise InvalidName(f"'{text}' is the start of several commit ids", hint=f"{some}, ...")
-        return found[0] if found else None
-
-    def _parent(self, commit: ObjectId, nth: int, revision: str) -> ObjectId:
-        parents = self.commit(commit).parents
-        if nth > len(parents):
-            raise NotFound(
-                f"'{revision}' goes back further than the history",
-                hint=f"{commit.hex()[:12]} has {len(parents)} parents",
-            )
-        return parents[nth - 1]
-
-    def _at_commit_time(self, data_set: str, head: ObjectId, when_ns: int) -> ObjectId:
-        commit: ObjectId | None = head
-        while commit is not None:
-            record = self.commit(commit)
-            if record.time_ns <= when_ns:
-                return commit
-            commit = record.parents[0] if record.parents else None
-        raise NotFound(f"the data set '{data_set}' has no version from {iso(when_ns)} or before")
-
-    def _at_log_time(self, data_set: str, name: str, when_ns: int) -> ObjectId:
-        for update in self.store.refs.log(data_set, name):
-            if update.time_ns <= when_ns and update.new is not None:
-                return update.new
-            if update.time_ns <= when_ns:
-                break
-        raise NotFound(f"'{data_set}@{name}' was not there at {iso(when_ns)}")
+        return self._revisions.resolve(data_set, parse_revision(revision), revision)
 
     # commits and what is in them
 
@@ -298,7 +207,7 @@ class Repository:
                 known = [_show((one.name,)) for one in some]
                 raise NotFound(
                     f"there is no '{_show(path[: depth + 1])}' in this version",
-                    hint=_near(_show((name,)), known),
+                    hint=near_misses(_show((name,)), known),
                 )
             entry = place.entry
         return entry
@@ -394,7 +303,8 @@ class Repository:
         if ref is None and branches:
             raise NotFound(
                 f"there is no branch '{branch}' in '{data_set}'",
-                hint=_near(branch, branches) or f"make it with: vfs branch {data_set} {branch}",
+                hint=near_misses(branch, branches)
+                or f"make it with: vfs branch {data_set} {branch}",
             )
         check_ref_name(branch)
         return ref
@@ -410,15 +320,6 @@ def _tag_change(
     return RefChange(
         data_set=data_set, name=name, kind="tag", new=commit, expected=expected, force=force
     )
-
-
-def _near(name: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=3)
-    if close:
-        return "did you mean " + " or ".join(f"'{one}'" for one in close) + "?"
-    if known and len(known) <= 8:
-        return "there are: " + ", ".join(known)
-    return ""
 
 
 def _show(path: Path) -> str:

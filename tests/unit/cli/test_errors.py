@@ -98,6 +98,11 @@ def test_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
     ("args", "says"),
     [
         (["imprt"], "Did you mean 'import'?"),
+        (["--store", "", "ls"], "'--store': the name of a directory is missing"),
+        (["ls", "--store", ""], "'--store': the name of a directory is missing"),
+        (["init", ""], "the name of a directory is missing"),
+        (["mount", ""], "the name of a directory is missing"),
+        (["umount", ""], "the name of a directory is missing"),
         (["tga"], "Did you mean 'tag'?"),
         (["frobnicate"], "No such command 'frobnicate'"),
         (["ls", "--jsn"], "--json"),

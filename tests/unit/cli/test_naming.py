@@ -80,6 +80,18 @@ def test_branches_are_made_listed_and_deleted(change: Run) -> None:
     assert list(commits(change, "branch")) == ["main", "next"]
 
 
+@pytest.mark.parametrize(("kind", "name"), [("branch", "main"), ("tag", "v1")])
+def test_what_is_deleted_can_be_brought_back(change: Run, kind: str, name: str) -> None:
+    before = commits(change, kind)
+    change("tag", "data", "v2", "-d")
+    deleted = change(kind, "data", name, "-d")
+    offered, _, command = deleted.stderr.strip().partition(": vfs ")
+    assert offered == "to bring it back"
+    assert name not in commits(change, kind)
+    assert change(*command.split()).exit_code == 0
+    assert commits(change, kind)[name] == before[name]
+
+
 @pytest.mark.parametrize(
     ("args", "says"),
     [

@@ -8,6 +8,7 @@ import os
 import stat
 from collections.abc import Coroutine
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, TypeVar
 
 import pyfuse3
@@ -74,6 +75,16 @@ def test_handles_are_node_ids(operations: SnapshotOperations) -> None:
     assert (opened.fh, opened.keep_cache) == (node, True)
     assert done(operations.opendir(DIRECTORIES, CTX)) == DIRECTORIES
     assert done(operations.read(node, 3, 10)) == file_bytes(0, 5)[3:13]
+
+
+@pytest.mark.parametrize(("uid", "sees"), [(0, True), (1000, False)])
+def test_trusted_attributes_are_listed_to_root_alone(
+    operations: SnapshotOperations, monkeypatch: pytest.MonkeyPatch, uid: int, sees: bool
+) -> None:
+    names = [b"security.x", b"trusted.overlay.opaque", b"user.kind", b"user.trusted.x"]
+    monkeypatch.setattr(operations.view, "listxattr", lambda node: names)
+    listed = done(operations.listxattr(FILES, SimpleNamespace(uid=uid)))
+    assert listed == [name for name in names if sees or not name.startswith(b"trusted.")]
 
 
 @pytest.mark.parametrize("name", ["flush", "fsync", "fsyncdir"])
