@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from typing import Any
 import pytest
 
 from tests.support.mounting import lazy_unmount, wait_for_end, wait_until
-from vfs.daemon import mounts, registry
+from vfs.daemon import mounts, private, registry
 
 pytestmark = pytest.mark.mounted
 
@@ -150,6 +151,71 @@ def test_a_stale_mount_is_said_and_cleared(vfs: Vfs, mnt: Path, tmp_path: Path) 
     kill()
     assert "vfs: cleared a dead mount at " in vfs("umount", mnt).stderr
     assert mounts.mount_at(mnt) is None
+
+
+@pytest.fixture
+def read_only(vfs: Vfs, tmp_path: Path) -> Iterator[Path]:
+    """The store of `vfs`, on a file system that takes no writes."""
+    store = tmp_path / "store"
+    with ExitStack() as undo:
+        subprocess.run(["mount", "--bind", store, store], check=True)
+        undo.callback(subprocess.run, ["umount", "--lazy", store], check=True)
+        subprocess.run(["mount", "-o", "remount,ro,bind", store], check=True)
+        for place in list(private.places(store, make=True))[1:]:
+            undo.callback(shutil.rmtree, place, ignore_errors=True)
+        yield store
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a read-only mount")
+def test_a_store_that_cannot_be_written(vfs: Vfs, read_only: Path, mnt: Path) -> None:
+    said = vfs("mount", mnt)
+    assert f"vfs: the store {read_only} can't be written: the log is " in said.stderr
+    log = Path(said.stderr.strip().rpartition(" ")[2])
+    assert f"mounting all versions of {read_only}" in log.read_text()
+    assert (mnt / "data@v1" / "file").read_text() == "v1"
+    info = listed(vfs, mnt)
+    assert (info["state"], info["workers"] > 0) == ("ok", True)
+    os.kill(info["pid"], signal.SIGKILL)
+    wait_until(lambda: registry.find(read_only, str(mnt)) is None)
+    assert listed(vfs, mnt)["state"] == "stale"
+    vfs("mount", "data@v2", mnt)
+    assert (listed(vfs, mnt)["target"], (mnt / "file").read_text()) == ("data@v2", "v2")
+    vfs("umount", mnt)  # returns when the server has ended, which the record tells
+    assert registry.find(read_only, str(mnt)) is None
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
+def test_without_standard_descriptors(vfs: Vfs, mnt: Path, tmp_path: Path, closed: str) -> None:
+    command = [*COMMAND, "--store", tmp_path / "store", "mount", mnt]
+    subprocess.run(["sh", "-c", f'exec "$@" {closed}', "sh", *command], timeout=60, check=True)
+    assert (mnt / "data@v1" / "file").read_text() == "v1"
+    vfs("umount", mnt)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can set trusted attributes")
+def test_trusted_attributes_are_root_s(vfs: Vfs, mnt: Path, tmp_path: Path) -> None:
+    file = tmp_path / "source" / "file"
+    os.setxattr(file, "trusted.x", b"secret")
+    os.setxattr(file, "user.x", b"open")
+    vfs("import", file.parent, "data", "-m", "x", "--tag", "v3")
+    vfs("mount", mnt, "--allow-other")
+    shown = mnt / "data@v3" / "file"
+    assert sorted(os.listxattr(shown)) == ["trusted.x", "user.x"]
+    assert os.getxattr(shown, "trusted.x") == b"secret"
+
+    look = f"""
+import os
+os.chdir({str(mnt)!r})
+os.setresuid(65534, 65534, 65534)
+print(os.listxattr("data@v3/file"))
+try:
+    os.getxattr("data@v3/file", "trusted.x")
+except OSError as error:
+    print(error.strerror)
+"""
+    said = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=True)
+    assert said.stdout == "['user.x']\nNo data available\n"
+    vfs("umount", mnt)
 
 
 @pytest.mark.parametrize(

@@ -55,11 +55,24 @@ def _set(ctx: click.Context, param: click.Parameter, value: Any) -> None:
         setattr(ctx.ensure_object(Settings), str(param.name), value)
 
 
+class DirectoryType(click.Path):
+    """A directory. The empty string is none: `Path` would take it as the current one."""
+
+    def __init__(self) -> None:
+        super().__init__(file_okay=False, path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return a `Path`."""
+        if not os.fspath(value):
+            self.fail("the name of a directory is missing", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 def store_option(*, hidden: bool = False) -> click.Option:
     """Return `--store`; commands have it too, hidden."""
     return click.Option(
         ["--store"],
-        type=click.Path(file_okay=False, path_type=Path),
+        type=DirectoryType(),
         expose_value=False,
         is_eager=True,
         callback=_set,

@@ -251,8 +251,25 @@ def vfs() -> None:
 vfs.params[:0] = [store_option(), debug_option()]
 
 
+def fill_standard_streams() -> None:
+    """Open /dev/null where descriptor 0, 1 or 2 is missing, as after `>&-`.
+
+    The next file that is opened would get that number, and what is printed would go into it: with
+    1 it was LMDB's lock file.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            null = os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free: this one
+            os.set_inheritable(null, True)
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(number, "w" if number else "r", closefd=False))
+
+
 def main() -> None:
     """Be the program: run this process's command line."""
+    fill_standard_streams()
     for stream in (sys.stdout, sys.stderr):
         # A locale that can't show a name must not be able to stop a command.
         getattr(stream, "reconfigure", lambda **_: None)(errors="backslashreplace")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from vfs.cli import output
-from vfs.cli.command import Command, Settings, json_option, note, pass_settings
+from vfs.cli.command import Command, DirectoryType, Settings, json_option, note, pass_settings
 from vfs.cli.targets import TargetType
 
 if TYPE_CHECKING:
@@ -26,7 +26,9 @@ class MountArgument(TargetType):
     name = "mount_argument"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Leave *value* as it is."""
+        """Leave *value* as it is; an empty one is neither."""
+        if not value:
+            self.fail("the name of a directory is missing", param, ctx)
         return value
 
     def shell_complete(
@@ -157,7 +159,7 @@ def _split(arguments: tuple[str, ...]) -> tuple[Target | None, Path]:
     metavar="MOUNTPOINT...",
     nargs=-1,
     required=True,
-    type=click.Path(path_type=Path),
+    type=DirectoryType(),
     help="The directory that was named to 'vfs mount'.",
 )
 @click.option(

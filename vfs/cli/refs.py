@@ -66,9 +66,12 @@ def _list(repo: Repository, data_set: str, kind: RefKind, *, as_json: bool) -> N
 
 
 def _delete(repo: Repository, data_set: str, kind: RefKind, name: str) -> None:
-    was = {ref.name: ref.commit.hex()[: output.ID_DIGITS] for ref in repo.refs(data_set)}
+    ids = {ref.name: ref.commit.hex()[: output.ID_DIGITS] for ref in repo.refs(data_set)}
     repo.delete_ref(data_set, name, kind=kind)
-    click.echo(f"deleted the {kind} {data_set}@{name}, which was {was[name]}")
+    was = ids[name]
+    click.echo(f"deleted the {kind} {data_set}@{name}, which was {was}")
+    revision = f"--from {was}" if kind == "branch" else was
+    note(f"to bring it back: vfs {kind} {data_set} {name} {revision}")
 
 
 def _report(verb: str, ref: Ref) -> None:

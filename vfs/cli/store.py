@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vfs.cli import output
-from vfs.cli.command import Command, Settings, json_option, pass_settings
+from vfs.cli.command import Command, DirectoryType, Settings, json_option, pass_settings
 from vfs.cli.targets import TargetType
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 @click.argument(
     "path",
     required=False,
-    type=click.Path(file_okay=False, path_type=Path),
+    type=DirectoryType(),
     help="Where to make it: a new or empty directory. Without it, where --store says.",
 )
 @pass_settings

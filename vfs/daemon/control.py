@@ -84,8 +84,10 @@ def serve(
     except OSError as exc:
         raise MountProblem(
             f"can't write a log in {spec.store}: {exc.strerror}",
-            hint="the store has to be writable",
+            hint="the store has to be writable, or the user's runtime or temporary directory",
         ) from exc
+    if not log_path.is_relative_to(spec.store):
+        log.warning("the store %s can't be written: the log is %s", spec.store, log_path)
 
     def daemon_with_log(ready: Callable[[], None]) -> None:
         logs.configure()

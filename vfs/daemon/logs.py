@@ -1,7 +1,8 @@
 """Where a daemon's log goes and how it is kept small. Everything is written to standard error.
 
 In the background standard error is `<store>/log/<mount>.log`, begun anew with each mount; the one
-before is kept as `.log.1`. libfuse prints there, too.
+before is kept as `.log.1`. libfuse prints there, too. Of a store that can't be written it is
+elsewhere: see `vfs.daemon.private`.
 """
 
 from __future__ import annotations
@@ -86,8 +87,23 @@ def configure(level: int = logging.INFO) -> None:
 
 
 def begin_file(store: Path, name: str) -> tuple[Path, int]:
-    """Return the path and descriptor of a new log, with the one before moved aside."""
-    path = store / LOG_DIR / f"{name}.log"
+    """Return the path and descriptor of a new log, with the one before moved aside.
+
+    Raises OSError, with what keeps it from being in the store.
+    """
+    refusal: OSError | None = None
+    for place in private.places(store, make=True):
+        try:
+            return _begin(place / LOG_DIR / f"{name}.log")
+        except OSError as exc:
+            refusal = refusal or exc
+            if exc.errno not in private.NOT_WRITABLE:
+                break
+    assert refusal is not None
+    raise refusal
+
+
+def _begin(path: Path) -> tuple[Path, int]:
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
     with private.opened(path.parent, make=True) as directory:
         with suppress(FileNotFoundError):

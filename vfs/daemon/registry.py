@@ -1,5 +1,7 @@
 """Which daemons run for a store: one record per mount in `<store>/run`, locked while it lives.
 
+Of a store that can't be written they are elsewhere: see `vfs.daemon.private`.
+
 The daemon holds an flock on its record, and so do the workers it forks; the kernel drops it when
 the last of them has ended, however it ended. So a record that nobody locks is stale, and is removed
 by whoever looks for it.
@@ -53,21 +55,34 @@ def registered(record: Record) -> Iterator[None]:
 
     Raises MountProblem while another daemon, which may be about to end, has the mount point.
     """
-    run, name = Path(record.store) / RUN_DIR, _file_name(record.mountpoint)
-    with ExitStack() as undo:
-        try:
-            directory = undo.enter_context(private.opened(run, make=True))
-            fd = _acquire(directory, name)
-            undo.callback(os.close, fd)
-            undo.callback(_unlink, directory, name)
-            os.fchmod(fd, private.FILE_MODE)  # it may be one that was left behind
-            os.ftruncate(fd, 0)
-            os.pwrite(fd, json.dumps(asdict(record), indent=1).encode() + b"\n", 0)
-        except OSError as exc:
-            raise MountProblem(
-                f"can't write {run / name}: {exc.strerror}", hint="the store has to be writable"
-            ) from exc
-        yield
+    refusal: OSError | None = None
+    for place in private.places(Path(record.store), make=True):
+        with ExitStack() as undo:
+            try:
+                _write(record, place / RUN_DIR, undo)
+            except OSError as exc:
+                refusal = refusal or exc
+                if exc.errno not in private.NOT_WRITABLE:
+                    break
+                continue
+            yield
+            return
+    assert refusal is not None
+    raise MountProblem(
+        f"can't write {Path(record.store, RUN_DIR)}: {refusal.strerror}",
+        hint="the store has to be writable, or the user's runtime or temporary directory",
+    ) from refusal
+
+
+def _write(record: Record, run: Path, undo: ExitStack) -> None:
+    name = _file_name(record.mountpoint)
+    directory = undo.enter_context(private.opened(run, make=True))
+    fd = _acquire(directory, name)
+    undo.callback(os.close, fd)
+    undo.callback(_unlink, directory, name)
+    os.fchmod(fd, private.FILE_MODE)  # it may be one that was left behind
+    os.ftruncate(fd, 0)
+    os.pwrite(fd, json.dumps(asdict(record), indent=1).encode() + b"\n", 0)
 
 
 def find(store: Path, mountpoint: str) -> Record | None:
@@ -76,11 +91,12 @@ def find(store: Path, mountpoint: str) -> Record | None:
     *store* may be no store: whoever mounts can name anything as the source. So only a record of
     this mount point is ever removed, and no symlink is followed to it.
     """
-    try:
-        with private.opened(store / RUN_DIR) as directory:
-            return _living(directory, mountpoint)
-    except OSError:
-        return None
+    for place in private.places(store):
+        with suppress(OSError), private.opened(place / RUN_DIR) as directory:
+            record = _living(directory, mountpoint)
+            if record is not None:
+                return record
+    return None
 
 
 def _living(directory: int, mountpoint: str) -> Record | None:

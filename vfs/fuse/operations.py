@@ -119,7 +119,11 @@ class SnapshotOperations(pyfuse3.Operations):
 
     @handler
     def listxattr(self, inode: int, ctx: RequestContext) -> Sequence[bytes]:
-        return self.view.listxattr(inode)
+        names = self.view.listxattr(inode)
+        if ctx.uid == 0:
+            return names
+        # The kernel keeps the values to itself (xattr_permission), and leaves the names to us.
+        return [name for name in names if not name.startswith(b"trusted.")]
 
     @handler
     def statfs(self, ctx: RequestContext) -> pyfuse3.StatvfsData:

@@ -130,6 +130,6 @@ def test_where_a_user_s_own_directory_is(monkeypatch: pytest.MonkeyPatch) -> Non
     assert private._own_directories() == [Path("/run/user/1000/vfs"), Path("/tmp/vfs-1000")]
     monkeypatch.setenv("XDG_RUNTIME_DIR", "relative")
     monkeypatch.setenv("TMPDIR", "/var/tmp")
-    assert private._own_directories() == [Path("/run/user/1000/vfs"), Path("/var/tmp/vfs-1000")]
+    assert private._own_directories() == [Path("/var/tmp/vfs-1000")]
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     assert private._own_directories() == [Path("/run/vfs"), Path("/var/tmp/vfs-0")]

@@ -7,6 +7,7 @@ into the store. A member that would lead out of the archive's own tree is refuse
 from __future__ import annotations
 
 import os
+import re
 import stat
 from contextlib import ExitStack
 from pathlib import Path
@@ -38,6 +39,9 @@ if TYPE_CHECKING:
 PATH_MAX_BYTES: Final = 64 << 10
 NOTES_MAX: Final = 10_000
 
+_TAR_NAME: Final = re.compile(r"\.(tar(\.[^.]*)?|tgz|tbz2|txz|tzst)$", re.IGNORECASE)
+_AS_A_FILE: Final = "--format file stores it as it is; tar archives may be plain, gz, bz2, xz, zst"
+
 _TYPES: Final = {
     tarformat.REGULAR: stat.S_IFREG,
     tarformat.SYMLINK: stat.S_IFLNK,
@@ -51,13 +55,27 @@ Place = tuple[tuple[bytes, ...], Entry]
 
 
 def is_tar(source: Path) -> bool:
-    """Say whether the file *source* is a tar archive, compressed or not."""
+    """Say whether the file *source* is a tar archive, compressed or not.
+
+    Raises InvalidInput when its name or the damage that it has speak against a plain file: a
+    download that broke off must not become the only file of a new version.
+    """
     try:
-        with source.open("rb") as file:
-            header = Exact(open_plain(file), str(source)).read_up_to(tarformat.BLOCK)
-    except (OSError, InvalidInput):
+        file = source.open("rb")
+    except OSError:
         return False
-    return looks_like_tar(header)
+    with file:
+        try:
+            header = Exact(open_plain(file), str(source)).read_up_to(tarformat.BLOCK)
+        except InvalidInput as error:
+            raise InvalidInput(str(error), hint=_AS_A_FILE) from error
+    is_named = _TAR_NAME.search(source.name) is not None
+    if looks_like_tar(header) or (is_named and header == bytes(tarformat.BLOCK)):
+        return True
+    if is_named:
+        what = "no tar archive, or its beginning is damaged"
+        raise InvalidInput(f"{source} is {what}", hint=_AS_A_FILE)
+    return False
 
 
 class TarImport:

@@ -19,6 +19,8 @@ _ACLS: Final = {
     b"SCHILY.acl.access": b"system.posix_acl_access",
     b"SCHILY.acl.default": b"system.posix_acl_default",
 }
+_MAY_BE_EMPTY: Final = (b"user.", b"trusted.")
+"""An empty value of any other key of pax says that there is no such thing."""
 
 # linux/posix_acl_xattr.h
 _ACL_HEAD: Final = struct.pack("<I", 2)
@@ -53,7 +55,9 @@ def xattrs_of(headers: Mapping[bytes, bytes]) -> tuple[Xattrs, list[str]]:
         except (BadAttribute, binascii.Error) as error:
             lost.append(f"its {key.decode('utf-8', 'backslashreplace')}: {error}")
             continue
-        if name and value and keeps_xattr(name.decode("utf-8", "surrogateescape")):
+        if not value and not name.startswith(_MAY_BE_EMPTY):
+            continue
+        if keeps_xattr(name.decode("utf-8", "surrogateescape")):
             if len(name) > 255 or b"\0" in name:
                 lost.append("an extended attribute with an impossible name")
                 continue
@@ -64,7 +68,7 @@ def xattrs_of(headers: Mapping[bytes, bytes]) -> tuple[Xattrs, list[str]]:
 
 
 def acl_from_text(text: bytes, *, is_default: bool) -> bytes:
-    """Return an ACL in the kernel's form, b"" for one that says no more than a mode.
+    """Return an ACL in the kernel's form, b"" for none or one that says no more than a mode.
 
     Entries are `tag:who:permissions`, where star adds `:id`. Raises BadAttribute.
     """
@@ -73,7 +77,7 @@ def acl_from_text(text: bytes, *, is_default: bool) -> bytes:
         words = line.split(b"#", 1)[0].strip()
         if words:
             entries.append(_acl_entry(words.split(b":")))
-    if len(entries) <= _MINIMAL and not is_default:
+    if not entries or (len(entries) <= _MINIMAL and not is_default):
         return b""
     tags = [tag for tag, _, _ in entries]
     if any(tags.count(tag) != 1 for tag in (_OWNER, _GROUP_OWNER, _OTHER)):

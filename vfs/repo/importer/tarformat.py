@@ -115,6 +115,9 @@ class TarReader:
         if len(header) < BLOCK:
             what = "truncated: its end mark is missing" if self._stream.position else "empty"
             raise InvalidInput(f"{self._name} is no whole tar archive: it is {what}")
+        # Two blocks of zeros are the end mark. Some write one only, and nothing behind it.
+        if self._stream.read_up_to(BLOCK).strip(b"\0"):
+            raise self.bad("has a header that was wiped out: it is all zeros, and more follows")
         # Padding: reading it lets a decompressor check its sums.
         for _ in range(64):
             if not self._stream.read_up_to(1 << 18):
@@ -127,11 +130,7 @@ class TarReader:
     # headers
 
     def _check_sum(self, header: bytes) -> None:
-        stated = self._number(header[148:156], "checksum")
-        rest = header[:148] + header[156:]
-        # Some old tars summed signed bytes.
-        signed = sum(rest) - 256 * sum(byte > 127 for byte in rest) if max(rest) > 127 else -1
-        if stated not in (sum(rest) + 256, signed + 256):
+        if self._number(header[148:156], "checksum") not in _sums(header):
             raise self.bad("has a header that is damaged, or this is no tar archive")
 
     def _number(self, data: bytes, what: str) -> int:
@@ -349,11 +348,16 @@ def _header_name(header: bytes) -> bytes:
     return name
 
 
+def _sums(header: bytes) -> tuple[int, ...]:
+    """Return what the checksum of *header* may be: some old tars summed signed bytes."""
+    rest = header[:148] + header[156:]
+    total = sum(rest) + 8 * ord(" ")
+    return (total,) if rest.isascii() else (total, total - 256 * sum(byte > 127 for byte in rest))
+
+
 def looks_like_tar(header: bytes) -> bool:
     """Say whether *header*, the first block of a file, is that of a tar archive."""
     if len(header) < BLOCK:
         return False
     digits = header[148:156].strip(b" \0")
-    if not re.fullmatch(rb"[0-7]+", digits):
-        return False
-    return int(digits, 8) == sum(header[:148]) + 256 + sum(header[156:])
+    return bool(re.fullmatch(rb"[0-7]+", digits)) and int(digits, 8) in _sums(header)

@@ -254,6 +254,35 @@ def test_xattrs_and_acls_of_pax(repo: Repository, run: Import) -> None:
     assert not result.notes
 
 
+def test_empty_values_of_pax(repo: Repository, run: Import) -> None:
+    headers = {
+        "SCHILY.xattr.user.empty": "",
+        "LIBARCHIVE.xattr.user.void": "",
+        "SCHILY.xattr.security.capability": "",  # the kernel has no empty one
+        "SCHILY.acl.access": "",
+        "SCHILY.acl.default": "",  # GNU tar's, of a directory with an access ACL alone
+        "linkpath": "",
+    }
+    result = run(build((info("d", tarfile.DIRTYPE, pax_headers=headers), b"")))
+    extra = Extra.decode(repo.entry_at(root_of(repo), (b"d",)).extra)
+    assert extra.xattrs == ((b"user.empty", b""), (b"user.void", b""))
+    assert not result.notes
+
+
+@needs_tar
+def test_an_empty_attribute_is_as_in_the_directory(
+    repo: Repository, source: Path, run: Import, tmp_path: Path
+) -> None:
+    (source / "file").touch()
+    try:
+        os.setxattr(source / "file", "user.empty", b"")
+    except OSError:
+        pytest.skip("this file system has no attributes")
+    options = ["--format=pax", "--pax-option=delete=atime,delete=ctime", "--xattrs"]
+    run(pack(source, tmp_path / "a.tar", *options))
+    assert tree_in_store(repo, root_of(repo)) == tree_on_disk(source)
+
+
 def test_an_acl_of_an_unknown_user_is_noted(run: Import) -> None:
     acl = "user::rw-,user:no-such-user-here:r--,group::r--,mask::r--,other::---"
     result = run(build((info("f", pax_headers={"SCHILY.acl.access": acl}), b"")))
@@ -273,14 +302,31 @@ def test_acl_text() -> None:
             acl_from_text(bad, is_default=True)
 
 
+def test_a_header_with_a_sum_of_signed_bytes(
+    repo: Repository, run: Import, tmp_path: Path
+) -> None:
+    header = bytearray(archive_of(f=b"")[:512])
+    header[0] = 0xE9
+    header[148:156] = b" " * 8
+    header[148:156] = b"%06o\0 " % (sum(header) - 256)
+    archive = tmp_path / "old.tar"
+    archive.write_bytes(bytes(header) + bytes(1024))
+    run(archive)
+    assert stored(repo) == {b"\xe9": b""}
+
+
 def test_into_a_path(repo: Repository, run: Import) -> None:
     run(build((info("f"), b"1")), "data:a/b")
     assert stored(repo) == {b"a/b/f": b"1"}
 
 
-def test_an_empty_archive(repo: Repository, run: Import) -> None:
+def test_an_empty_archive(repo: Repository, run: Import, tmp_path: Path) -> None:
+    run(build((info("f"), b"1")))
     run(build())
     assert stored(repo) == {}
+    archive = tmp_path / "empty.tar"
+    archive.write_bytes(build().getvalue())
+    assert not run(archive).changed
 
 
 @needs_tar

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import io
+import lzma
+import os
 import struct
 import tarfile
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import zstandard
@@ -14,7 +19,7 @@ from vfs.errors import InvalidInput, NotFound
 from vfs.repo.repository import Repository
 
 from .conftest import Import
-from .test_tar import archive_of, build, info
+from .test_tar import archive_of, build, info, stored
 
 
 @pytest.fixture
@@ -135,6 +140,72 @@ def test_a_wrong_checksum(refuse) -> None:  # type: ignore[no-untyped-def]
     archive = bytearray(archive_of(a=b""))
     archive[0] ^= 1
     refuse(bytes(archive), "damaged")
+
+
+def test_a_header_that_was_wiped(refuse) -> None:  # type: ignore[no-untyped-def]
+    archive = archive_of(a=b"", b=b"")
+    refuse(bytes(512) + archive[512:], "byte 0", "wiped")
+    refuse(archive[:512] + bytes(512) + archive[512:], "byte 512", "wiped")
+
+
+PACKERS: dict[str, Callable[[bytes], bytes]] = {
+    "gz": gzip.compress,
+    "bz2": bz2.compress,
+    "xz": lzma.compress,
+    "zst": zstandard.ZstdCompressor().compress,
+}
+
+
+@pytest.mark.parametrize("packer", PACKERS)
+@pytest.mark.parametrize("name", ["a.tar.{}", "download"])
+def test_a_damaged_compressed_file_is_no_plain_file(
+    repo: Repository, run: Import, tmp_path: Path, packer: str, name: str
+) -> None:
+    run(build((info("kept"), b"1")))
+    path = tmp_path / name.format(packer)
+    packed = PACKERS[packer](archive_of(a=os.urandom(50_000)))
+    path.write_bytes(packed[: len(packed) * 2 // 3])
+    with pytest.raises(InvalidInput, match="truncated|damaged"):
+        run(path)
+    assert stored(repo) == {b"kept": b"1"}
+    run(path, format="file")
+    assert list(stored(repo)) == [os.fsencode(path.name)]
+
+
+@pytest.mark.parametrize(
+    "name", ["a.tar", "A.TAR", "a.tar.gz", "a.tar.lz4", "a.tgz", "a.tbz2", "a.txz", "a.tzst"]
+)
+@pytest.mark.parametrize("content", ["empty", "text", "header", "packed"])
+def test_what_is_named_as_a_tar_has_to_be_one(
+    repo: Repository, run: Import, tmp_path: Path, name: str, content: str
+) -> None:
+    damaged = archive_of(a=b"x" * 2000)
+    damaged = damaged[:500] + b"oops" + damaged[504:]
+    path = tmp_path / name
+    path.write_bytes(
+        {
+            "empty": b"",
+            "text": b"just some text " * 100,
+            "header": damaged,
+            "packed": gzip.compress(b"text" * 1000),
+        }[content]
+    )
+    with pytest.raises(InvalidInput, match="tar archive") as caught:
+        run(path)
+    assert "--format file" in caught.value.hint
+    with pytest.raises(NotFound):
+        repo.resolve("data")
+    run(path, format="file")
+    assert list(stored(repo)) == [os.fsencode(name)]
+
+
+@pytest.mark.parametrize("name", ["tar", "a.tar.gz.asc", "star", "a.targz", "notes.gz"])
+def test_other_names_are_files(repo: Repository, run: Import, tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    for content in (b"", b"just some text " * 100, gzip.compress(b"text" * 1000)):
+        path.write_bytes(content)
+        run(path)
+        assert stored(repo) == {os.fsencode(name): content}
 
 
 class Endless(io.RawIOBase):
