@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
+from vfs import mountinfo
 from vfs.daemon import logs, mounts, registry
 from vfs.daemon.registry import Record
 from vfs.errors import MountProblem
@@ -244,7 +245,7 @@ def _check_mounted(mountpoint: Path) -> None:
         raise _is_hidden(hidden, found)
 
 
-def _is_hidden(ours: mounts.Mount, seen: mounts.Mount | None) -> MountProblem:
+def _is_hidden(ours: mountinfo.Mount, seen: mountinfo.Mount | None) -> MountProblem:
     if seen is None:
         return MountProblem(
             f"the mount at {ours.mountpoint} is hidden by what is mounted on a directory above it",
@@ -278,7 +279,7 @@ def _check_directory(mountpoint: Path, *, may_be_full: bool) -> None:
         )
 
 
-def _clear(dead: mounts.Mount) -> None:
+def _clear(dead: mountinfo.Mount) -> None:
     mounts.detach(dead.mountpoint, lazy=True)
     registry.find(Path(dead.source), dead.mountpoint)  # removes its record
     log.warning("cleared a dead mount at %s: its daemon had been killed", dead.mountpoint)
@@ -316,7 +317,7 @@ def unmount(mountpoint: Path, *, lazy: bool = False, timeout: float = 10) -> Non
 
 
 def _where_instead() -> str:
-    ours = sorted({mount.mountpoint for mount in mounts.mounts() if mount.ours})
+    ours = sorted({mount.mountpoint for mount in mountinfo.mounts() if mount.ours})
     return f"mounted are: {', '.join(ours)}" if ours else "nothing is mounted"
 
 
@@ -333,11 +334,11 @@ def _wait_for_end(pid: int, timeout: float) -> bool:
 
 def list_mounts() -> list[MountInfo]:
     """Return this project's mounts that this process can see, by mount point."""
-    top = {mount.mountpoint: mount for mount in mounts.mounts() if mount.ours}
+    top = {mount.mountpoint: mount for mount in mountinfo.mounts() if mount.ours}
     return [_info(top[mountpoint]) for mountpoint in sorted(top)]
 
 
-def _info(mount: mounts.Mount) -> MountInfo:
+def _info(mount: mountinfo.Mount) -> MountInfo:
     record = registry.find(Path(mount.source), mount.mountpoint)
     alive = record is not None or mounts.health(mount.mountpoint) != "stale"
     return MountInfo(

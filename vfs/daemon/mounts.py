@@ -4,64 +4,20 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import shutil
 import subprocess
 import threading
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
 from vfs.daemon.linux import MNT_DETACH, umount2
 from vfs.errors import MountProblem
+from vfs.mountinfo import Mount, mount_number, mounts
 
-MOUNTINFO: Final = Path("/proc/self/mountinfo")
-OUR_TYPE: Final = "fuse.vfs"
 PROBE_SECONDS: Final = 5.0
 DEAD: Final = frozenset((errno.ENOTCONN, errno.ECONNABORTED))
 
-_OCTAL: Final = re.compile(rb"\\([0-3][0-7]{2})")
-
 Health = Literal["ok", "stale", "hung"]
-
-
-@dataclass(frozen=True, slots=True)
-class Mount:
-    """A line of /proc/self/mountinfo (proc_pid_mountinfo(5))."""
-
-    number: int  # of the mount, unlike that of the device its own
-    mountpoint: str
-    device: str  # major:minor, as under /sys/class/bdi
-    kind: str
-    source: str
-
-    @property
-    def ours(self) -> bool:
-        """Whether this project mounted it."""
-        return self.kind == OUR_TYPE
-
-
-def mounts() -> list[Mount]:
-    """Return all mounts, those that are hidden below others included."""
-    return list(_parse(MOUNTINFO.read_bytes()))
-
-
-def _parse(mountinfo: bytes) -> Iterator[Mount]:
-    for line in mountinfo.splitlines():
-        before, _, after = line.partition(b" - ")
-        fields, rest = before.split(b" "), after.split(b" ")
-        yield Mount(
-            number=int(fields[0]),
-            mountpoint=_unescape(fields[4]),
-            device=fields[2].decode(),
-            kind=rest[0].decode(),
-            source=_unescape(rest[1]),
-        )
-
-
-def _unescape(field: bytes) -> str:
-    return os.fsdecode(_OCTAL.sub(lambda match: bytes((int(match[1], 8),)), field))
 
 
 def mount_at(mountpoint: Path) -> Mount | None:
@@ -81,10 +37,9 @@ def _mount_number(path: Path) -> int | None:
     except OSError:
         return None
     try:
-        facts = Path(f"/proc/self/fdinfo/{fd}").read_text()
+        return mount_number(fd)
     finally:
         os.close(fd)
-    return int(facts.partition("mnt_id:")[2].split()[0])
 
 
 def hidden_at(mountpoint: Path) -> Mount | None:

@@ -122,8 +122,7 @@ class Environment:
         size = map_bytes or MAP_START_BYTES
         while size < data_bytes:
             size *= 2
-        if not readonly:
-            _reserve_lock_file(path)
+        _reserve_lock_file(path)
         with translated(path):
             self._env = lmdb.open(
                 str(path),

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from vfs import mountinfo
 from vfs.daemon import mounts
 from vfs.errors import MountProblem
 
@@ -21,13 +22,13 @@ MOUNTINFO = b"""\
 def listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "mountinfo"
     path.write_bytes(MOUNTINFO)
-    monkeypatch.setattr(mounts, "MOUNTINFO", path)
+    monkeypatch.setattr(mountinfo, "MOUNTINFO", path)
 
 
 def test_mountinfo(listed: None) -> None:
-    ours = [mount for mount in mounts.mounts() if mount.ours]
-    assert ours == [mounts.Mount(42, "/mnt/a b", "0:39", "fuse.vfs", "/store,x")]
-    assert mounts.mounts()[3].mountpoint == os.fsdecode(b"/mnt/\xff")
+    ours = [mount for mount in mountinfo.mounts() if mount.ours]
+    assert ours == [mountinfo.Mount(42, "/mnt/a b", "0:39", "fuse.vfs", "/store,x")]
+    assert mountinfo.mounts()[3].mountpoint == os.fsdecode(b"/mnt/\xff")
 
 
 def test_the_one_that_is_seen(listed: None, monkeypatch: pytest.MonkeyPatch) -> None:

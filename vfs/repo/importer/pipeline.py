@@ -18,6 +18,8 @@ from vfs.store.ingest import Ingest
 BATCH_BYTES: Final = 1 << 20
 BATCH_EVENTS: Final = 2048
 IN_FLIGHT_BYTES: Final = 32 << 20
+IN_FLIGHT_EVENTS: Final = 8 * BATCH_EVENTS
+"""Each takes about 1 KiB: without a bound, 60 MiB with 16 threads and tiny files."""
 JOBS_MAX: Final = 16
 """The thread that reads can't feed more: it reads and cuts about 1 GB/s."""
 
@@ -37,6 +39,7 @@ class Pipeline:
         self._depth_max = 2 * jobs + 2
         self._queue: deque[_Batch] = deque()
         self._in_flight = 0
+        self._events_in_flight = 0
         self._chunks: list[Chunk] = []
         self._events: list[tuple[Handler, Any, int]] = []
         self._bytes = 0
@@ -65,14 +68,20 @@ class Pipeline:
             future = self._pool.submit(self._ingest.add_chunks, self._chunks, runs)
         self._queue.append((future, self._events, self._bytes))
         self._in_flight += self._bytes
+        self._events_in_flight += len(self._events)
         self._chunks, self._events, self._bytes = [], [], 0
-        while len(self._queue) > self._depth_max or self._in_flight > IN_FLIGHT_BYTES:
+        while (
+            len(self._queue) > self._depth_max
+            or self._in_flight > IN_FLIGHT_BYTES
+            or self._events_in_flight > IN_FLIGHT_EVENTS
+        ):
             self._take()
 
     def _take(self) -> None:
         future, events, size = self._queue.popleft()
         ids: Sequence[ObjectId] = future.result() if future is not None else ()
         self._in_flight -= size
+        self._events_in_flight -= len(events)
         at = 0
         for handler, argument, count in events:
             handler(argument, ids[at : at + count])

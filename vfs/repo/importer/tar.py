@@ -67,6 +67,9 @@ def is_tar(source: Path) -> bool:
     with file:
         try:
             header = Exact(open_plain(file), str(source)).read_up_to(tarformat.BLOCK)
+            if not header and os.fstat(file.fileno()).st_size > tarformat.BLOCK:
+                # A zstd frame that was cut off in its first block ends without an error.
+                raise InvalidInput(f"{source} is damaged or truncated: nothing can be unpacked")
         except InvalidInput as error:
             raise InvalidInput(str(error), hint=_AS_A_FILE) from error
     is_named = _TAR_NAME.search(source.name) is not None
