@@ -13,7 +13,8 @@ from vfs.store.environment import translated
 
 KEY_MAX_BYTES: Final = 511
 _MAP_BYTES: Final = 1 << 40
-_COMMIT_EVERY: Final = 8192  # changes; the pages they dirty are kept in memory until then
+_PAGE_BYTES: Final = 4096
+_COMMIT_EVERY: Final = 4096  # pages that changes dirty at most: they are kept in memory until then
 
 
 class Scratch:
@@ -25,7 +26,7 @@ class Scratch:
             self._env = lmdb.open(path, map_size=_MAP_BYTES, sync=False, metasync=False, lock=False)
         # The files have no name from here on: the kernel frees them, however this process ends.
         self._txn = self._env.begin(write=True)
-        self._changes = 0
+        self._dirty = 0
 
     def __enter__(self) -> Self:
         return self
@@ -46,13 +47,13 @@ class Scratch:
         """Set the value of *key* (at most KEY_MAX_BYTES)."""
         with translated(self._parent):
             self._txn.put(key, value)
-            self._changed()
+            self._changed(1 + len(value) // _PAGE_BYTES)
 
     def pop(self, key: bytes) -> bytes | None:
         """Remove *key*; return its value, or None."""
         with translated(self._parent):
             value = self._txn.pop(key)
-            self._changed()
+            self._changed(1)
         return value
 
     def items(self, prefix: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
@@ -69,9 +70,9 @@ class Scratch:
     def __len__(self) -> int:
         return self._txn.stat(self._env.open_db(None, txn=self._txn))["entries"]
 
-    def _changed(self) -> None:
-        self._changes += 1
-        if self._changes >= _COMMIT_EVERY:
+    def _changed(self, pages: int) -> None:
+        self._dirty += pages
+        if self._dirty >= _COMMIT_EVERY:
             self._txn.commit()
             self._txn = self._env.begin(write=True)
-            self._changes = 0
+            self._dirty = 0

@@ -97,16 +97,19 @@ class Feeder:
             after = os.fstat(fd)
         if len(data) != size or _differ(st, after):
             raise Unreadable(CHANGED)
-        self._small(data, Head(entry, context))
+        self._small(data, Head(entry, context), len(entry.extra))
 
-    def stream(self, read: Read, extents: array[int] | None, entry: Entry, context: Any) -> None:
+    def stream(
+        self, read: Read, extents: array[int] | None, entry: Entry, context: Any, weight: int
+    ) -> None:
         """Take a file's content from a stream.
 
-        *extents* are offsets and lengths of a sparse file's data, in turn, which ascend.
+        *extents* are offsets and lengths of a sparse file's data, in turn, which ascend. *weight*
+        is about how many bytes of memory *entry* and *context* take.
         """
         size = entry.size
         if extents is None and size <= LARGE_BYTES:
-            self._small(read(size), Head(entry, context))
+            self._small(read(size), Head(entry, context), weight)
             return
         self._pipeline.post(self._contents.begin, None)
         at = 0
@@ -116,21 +119,21 @@ class Feeder:
             self._extent(read, extents[i + 1])
             at = extents[i] + extents[i + 1]
         self._hole(size - at)
-        self._pipeline.post(self._contents.end, Head(entry, context))
+        self._pipeline.post(self._contents.end, Head(entry, context), weight)
 
-    def _small(self, data: bytes, head: Head) -> None:
+    def _small(self, data: bytes, head: Head, weight: int) -> None:
         size = len(data)
         self._tally.bytes += size
         self._tally.bytes_read += size
         contents = self._contents
         if not size:
-            self._pipeline.post(contents.whole, head)
+            self._pipeline.post(contents.whole, head, weight)
         elif size <= CHUNK_MIN_BYTES:
-            self._pipeline.put((data,), size, contents.whole, head)
+            self._pipeline.put((data,), size + weight, contents.whole, head)
         else:
             lengths = cut(data, final=True)
             head = head._replace(lengths=lengths)
-            self._pipeline.put(_split(data, lengths), size, contents.whole, head)
+            self._pipeline.put(_split(data, lengths), size + weight, contents.whole, head)
 
     def _large_file(self, fd: int, st: os.stat_result, head: Head) -> None:
         size = st.st_size
@@ -148,7 +151,7 @@ class Feeder:
             after = os.fstat(fd)
         if more or _differ(st, after):
             raise Unreadable(CHANGED)
-        self._pipeline.post(self._contents.end, head)
+        self._pipeline.post(self._contents.end, head, len(head.entry.extra))
 
     def _hole(self, length: int) -> None:
         if length:

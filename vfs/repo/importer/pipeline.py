@@ -44,20 +44,26 @@ class Pipeline:
         self._events: list[tuple[Handler, Any, int]] = []
         self._bytes = 0
 
-    def post(self, handler: Handler, argument: Any) -> None:
-        """Call *handler* after all that was given before was handled."""
+    def post(self, handler: Handler, argument: Any, size: int = 0) -> None:
+        """Call *handler* after all that was given before was handled.
+
+        *size*: bytes that *argument* takes, where that may be much.
+        """
         if not self._events and not self._queue:
             handler(argument, ())
             return
         self._events.append((handler, argument, 0))
-        if len(self._events) >= BATCH_EVENTS:
-            self._seal()
+        self._bytes += size
+        self._seal_if_full()
 
     def put(self, chunks: Sequence[Chunk], size: int, handler: Handler, argument: Any) -> None:
-        """Store *chunks*, of *size* bytes in all, then call *handler* with their ids."""
+        """Store *chunks*, then call *handler* with their ids. *size*: of all of it, in bytes."""
         self._chunks.extend(chunks)
         self._events.append((handler, argument, len(chunks)))
         self._bytes += size
+        self._seal_if_full()
+
+    def _seal_if_full(self) -> None:
         if self._bytes >= BATCH_BYTES or len(self._events) >= BATCH_EVENTS:
             self._seal()
 

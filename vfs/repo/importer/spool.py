@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _NUMBER: Final = struct.Struct(">Q")
 _INODE: Final = struct.Struct(">Q8s")  # names of it, group
-_CACHED: Final = 1024
+_CACHED_NAMES: Final = 8192  # in the paths of directories
 
 # What a record is: the first byte of its value.
 _DIRECTORY: Final = b"d"  # number, entry
@@ -59,6 +59,7 @@ class Spool:
         self._next_inode = 1
         self._root: Entry | None = None
         self._known: dict[tuple[bytes, ...], int] = {(): ROOT}
+        self._known_names = 0
         self.files = 0
         self.directories = 1
 
@@ -164,8 +165,9 @@ class Spool:
             else:
                 shown = b"/".join(path[: depth + 1]).decode("utf-8", "backslashreplace")
                 raise Misplaced(f"lies below '{shown}', which is no directory")
-        if len(self._known) >= _CACHED:
-            self._known = {(): ROOT}
+        self._known_names += len(path)
+        if self._known_names > _CACHED_NAMES:
+            self._known, self._known_names = {(): ROOT}, len(path)
         self._known[path] = number
         return number
 

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 PATH_MAX_BYTES: Final = 64 << 10
 NOTES_MAX: Final = 10_000
+NOTE_MAX: Final = 500  # characters of a reason, which may show a header
+_PART_BYTES: Final = 64  # of memory that one name in a path takes
 
 _TAR_NAME: Final = re.compile(r"\.(tar(\.[^.]*)?|tgz|tbz2|txz|tzst)$", re.IGNORECASE)
 _AS_A_FILE: Final = "--format file stores it as it is; tar archives may be plain, gz, bz2, xz, zst"
@@ -118,16 +120,19 @@ class TarImport:
         self._reader = reader = TarReader(stream, self._name)
         for member in reader.members():
             entry, path = self._entry(member)
+            weight = len(entry.extra) + _PART_BYTES * len(path)
             if member.kind == tarformat.LINK:
-                where = (path, self._path(member.target, "a link to"), _named(member))
-                pipeline.post(self._link, where)
+                target = self._path(member.target, "a link to")
+                weight += _PART_BYTES * len(target)
+                pipeline.post(self._link, (path, target, _named(member)), weight)
             elif member.kind == tarformat.DIRECTORY:
                 stream.skip(member.stored)
-                pipeline.post(self._add_directory, (path, entry, _named(member)))
+                pipeline.post(self._add_directory, (path, entry, _named(member)), weight)
             elif member.kind == tarformat.REGULAR:
-                feeder.stream(stream.read, member.extents, entry, (path, _named(member)))
+                context = path, _named(member)
+                feeder.stream(stream.read, member.extents, entry, context, weight)
             else:
-                pipeline.post(self._add_other, (path, entry, _named(member)))
+                pipeline.post(self._add_other, (path, entry, _named(member)), weight)
             if member.kind != tarformat.DIRECTORY:
                 tally.files += 1
         pipeline.finish()
@@ -154,7 +159,7 @@ class TarImport:
         except Unreadable as error:
             raise self._reader.bad(f"can't be kept: {error}") from None
         for reason in lost[: NOTES_MAX - len(self._notes)]:
-            self._notes.append(Problem(b"/".join(path), reason))
+            self._notes.append(Problem(b"/".join(path)[:4096], reason[:NOTE_MAX]))
         target = b""
         if member.kind == tarformat.SYMLINK:
             target = member.target

@@ -11,6 +11,7 @@ import re
 from array import array
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Final
 
 from vfs.errors import InvalidInput
@@ -93,9 +94,9 @@ class TarReader:
             self._check_sum(header)
             kind = header[156:157]
             if kind == b"x":
-                headers.update(self._pax(self._extended(header)))
+                self._merge(headers, self._pax(self._extended(header)))
             elif kind == b"g":
-                self._global(self._pax(self._extended(header)))
+                self._merge(self._globals, self._pax(self._extended(header)))
             elif kind == b"L":
                 long_name = self._extended(header).split(b"\0", 1)[0]
             elif kind == b"K":
@@ -156,10 +157,10 @@ class TarReader:
         self._stream.skip(-size % BLOCK)
         return data
 
-    def _global(self, headers: Headers) -> None:
-        self._globals.update(headers)
-        if sum(map(len, self._globals.values())) > HEADERS_MAX_BYTES:
-            raise self.bad("makes the global headers too large")
+    def _merge(self, headers: Headers, more: Headers) -> None:
+        headers |= more
+        if sum(map(len, chain(headers, headers.values()))) > HEADERS_MAX_BYTES:
+            raise self.bad("has too many extended headers")
 
     def _pax(self, data: bytes) -> Headers:
         """Return the records of a pax header: `length key=value newline`."""

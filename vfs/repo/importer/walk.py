@@ -302,7 +302,7 @@ class Walker:
             if self._is_other_link(level, st, entry, known):
                 return
             known = known._replace(link=self._links.key(st))
-        self._ahead.do(self._pipeline.post, self._assembler.add, (entry, known))
+        self._ahead.do(self._pipeline.post, self._assembler.add, (entry, known), len(entry.extra))
         self._tally.files += 1
 
     def _file(self, level: _Level, name: bytes, record: Record | None) -> None:
@@ -363,7 +363,7 @@ class Walker:
         if self._links.see(link, st, level.path(entry.name)):
             return False
         item = entry, known._replace(link=link)
-        self._ahead.do(self._pipeline.post, self._assembler.add_other_link, item)
+        self._ahead.do(self._pipeline.post, self._assembler.add_other_link, item, len(entry.extra))
         self._tally.take_known(st)
         return True
 
@@ -380,7 +380,7 @@ class Walker:
             if self._is_other_link(level, st, entry, known):
                 return True
             item = entry, known._replace(link=self._links.key(st))
-            self._ahead.do(self._pipeline.post, self._assembler.add, item)
+            self._ahead.do(self._pipeline.post, self._assembler.add, item, len(entry.extra))
         self._tally.take_known(st)
         return True
 

@@ -302,9 +302,7 @@ def test_acl_text() -> None:
             acl_from_text(bad, is_default=True)
 
 
-def test_a_header_with_a_sum_of_signed_bytes(
-    repo: Repository, run: Import, tmp_path: Path
-) -> None:
+def test_a_header_with_a_sum_of_signed_bytes(repo: Repository, run: Import, tmp_path: Path) -> None:
     header = bytearray(archive_of(f=b"")[:512])
     header[0] = 0xE9
     header[148:156] = b" " * 8

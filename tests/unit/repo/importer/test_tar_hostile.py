@@ -165,7 +165,7 @@ def test_a_damaged_compressed_file_is_no_plain_file(
     path = tmp_path / name.format(packer)
     packed = PACKERS[packer](archive_of(a=os.urandom(50_000)))
     path.write_bytes(packed[: len(packed) * 2 // 3])
-    with pytest.raises(InvalidInput, match="truncated|damaged"):
+    with pytest.raises(InvalidInput, match=r"truncated|damaged"):
         run(path)
     assert stored(repo) == {b"kept": b"1"}
     run(path, format="file")
@@ -283,6 +283,23 @@ def test_lying_sparse_maps(refuse, text: bytes) -> None:  # type: ignore[no-unty
         "GNU.sparse.realsize": "100000",
     }
     refuse(build((info("x", pax_headers=headers), text.ljust(1024, b"\0"))), "'s'")
+
+
+@pytest.mark.parametrize("kind", [b"x", b"g"])
+def test_headers_without_end(refuse, kind: bytes) -> None:  # type: ignore[no-untyped-def]
+    def header(number: int) -> bytes:
+        record = b"510 %0504d=\n" % number  # all of it in the key
+        return patched(archive_of(a=record), 156, kind)[:1024]
+
+    headers = b"".join(header(number) for number in range(5000))
+    refuse(headers + archive_of(b=b""), "headers")
+
+
+def test_notes_are_short(run: Import) -> None:
+    key = "LIBARCHIVE.xattr.user." + "k" * 500_000
+    result = run(build((info("a", pax_headers={key: "!"}), b"")))
+    assert len(result.notes) == 1
+    assert len(result.notes[0].reason) < 1000
 
 
 def test_a_pax_size_beyond_all(refuse) -> None:  # type: ignore[no-untyped-def]
