@@ -80,8 +80,9 @@ class _Pack:
     def add(self, segment: _Segment) -> None:
         """Append a segment."""
         self.segments.append(segment)
-        self.size += len(segment.body)
         leaf = segment.leaf
+        # A leaf waits with its own bytes, too, and a large set of attributes compresses well.
+        self.size += len(segment.body) + len(leaf or b"")
         self.rows += len(segment.objects)
         self.rows += 0 if leaf is None else int.from_bytes(leaf[2:4], "little")
 
