@@ -17,6 +17,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import select
 import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -79,6 +80,13 @@ class Session:
     def serve(self, view: View, before_request: Callable[[], None] | None = None) -> None:
         """Answer requests out of *view* until the file system is unmounted."""
         self._operations.view = view
+
+        # The first request is waited for with poll(2), not in read(2): the buffer it is read into
+        # is not in memory yet, and the kernel fails a request with EIO that it can't copy because
+        # the process that takes it was killed and may fault nothing in any more.
+        first = select.poll()
+        first.register(self._fd, select.POLLIN)
+        first.poll()
 
         def go_on(_: int) -> bool:
             return True
