@@ -9,17 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.hub import Hub, a_hub, make_odd_tree
+from tests.support.hub import Hub, a_hub
 from tests.support.import_trees import tree_on_disk
 from tests.support.mounting import wait_until
 
 pytestmark = pytest.mark.mounted
-
-
-@pytest.fixture
-def source(tmp_path: Path) -> Path:
-    (tmp_path / "source").mkdir()
-    return make_odd_tree(tmp_path / "source")
 
 
 @pytest.fixture

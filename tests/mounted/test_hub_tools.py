@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.support.hub import Hub, a_hub, make_odd_tree
+from tests.support.hub import Hub, a_hub
 from tests.support.import_trees import tree_on_disk
 
 pytestmark = pytest.mark.mounted
-
-
-@pytest.fixture
-def source(tmp_path: Path) -> Path:
-    (tmp_path / "source").mkdir()
-    return make_odd_tree(tmp_path / "source")
 
 
 @pytest.fixture
@@ -27,15 +20,10 @@ def hub(tmp_path: Path, source: Path) -> Iterator[Hub]:
     with a_hub(tmp_path) as made:
         (source / "a/b/text").write_text("one\n")
         made.import_(source, "v1")
-        shutil.copytree(source, tmp_path / "before", symlinks=True, ignore=_special)
         (source / "a/b/text").write_text("two\n")
         made.import_(source, "v2")
         made.mount()
         yield made
-
-
-def _special(directory: str, names: list[str]) -> list[str]:
-    return [name for name in names if name in ("fifo", "socket", "device")]
 
 
 def run(*command: object, cwd: Path | None = None, code: int = 0) -> str:

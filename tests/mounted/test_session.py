@@ -8,7 +8,6 @@ import signal
 import stat
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -27,19 +26,6 @@ from vfs.daemon.supervisor import READ_AHEAD_KB
 from vfs.errors import MountProblem
 
 pytestmark = pytest.mark.mounted
-
-
-@pytest.fixture
-def mnt(tmp_path: Path) -> Iterator[MemoryMount]:
-    with memory_mount(tmp_path) as made:
-        yield made
-
-
-@pytest.fixture
-def mounted(mnt: MemoryMount) -> MemoryMount:
-    done = mnt.mount()
-    assert done.returncode == 0, done.stderr
-    return mnt
 
 
 # ------------------------------------------------------------------------------- answers

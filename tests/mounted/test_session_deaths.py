@@ -8,30 +8,15 @@ import signal
 import subprocess
 import sys
 import tarfile
-from collections.abc import Iterator
 from contextlib import suppress
-from pathlib import Path
 
 import pytest
 
 from tests.support.memory_view import file_bytes
-from tests.support.mounting import MemoryMount, memory_mount, wait_for_end, wait_until
+from tests.support.mounting import MemoryMount, wait_for_end, wait_until
 from vfs.daemon import list_mounts, mounts, unmount
 
 pytestmark = [pytest.mark.mounted, pytest.mark.crash]
-
-
-@pytest.fixture
-def mnt(tmp_path: Path) -> Iterator[MemoryMount]:
-    with memory_mount(tmp_path) as made:
-        yield made
-
-
-@pytest.fixture
-def mounted(mnt: MemoryMount) -> MemoryMount:
-    done = mnt.mount()
-    assert done.returncode == 0, done.stderr
-    return mnt
 
 
 def ask_for_attribute(mnt: MemoryMount) -> subprocess.Popen[bytes]:

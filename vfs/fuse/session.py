@@ -77,7 +77,7 @@ class Session:
         os.dup2(clone, self._fd, inheritable=False)
         os.close(clone)
 
-    def serve(self, view: View, before_request: Callable[[], None] | None = None) -> None:
+    def serve(self, view: View) -> None:
         """Answer requests out of *view* until the file system is unmounted."""
         self._operations.view = view
 
@@ -87,16 +87,7 @@ class Session:
         first = select.poll()
         first.register(self._fd, select.POLLIN)
         first.poll()
-
-        def go_on(_: int) -> bool:
-            return True
-
-        def ask(_: int) -> bool:
-            if before_request is not None:
-                before_request()
-            return True
-
-        loop.run(go_on if before_request is None else ask)
+        loop.run(lambda _: True)
 
     def resend(self) -> bool:
         """Have all requests handed out again that were read and not answered; False: can't be had.

@@ -13,7 +13,6 @@ from vfs.model.codec import Cursor
 
 NAME_MAX_BYTES: Final = 255
 TARGET_MAX_BYTES: Final = 4095  # PATH_MAX less the NUL, as symlink(2) has it
-XATTR_NAME_MAX_BYTES: Final = 255
 XATTRS_MAX_BYTES: Final = 59 * 1024  # with all else there can be, they fit a 16-bit length
 SIZE_MAX_BYTES: Final = 2**63 - 1
 
