@@ -39,3 +39,9 @@ class Recent(Generic[Key, Value]):
         while self._left < 0 and self._kept:
             _, (_, freed) = self._kept.popitem(last=False)
             self._left += freed
+
+    def pop(self, key: Key) -> None:
+        """Forget *key*."""
+        found = self._kept.pop(key, None)
+        if found is not None:
+            self._left += found[1]

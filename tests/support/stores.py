@@ -24,7 +24,9 @@ class MemoryObjects:
         self.added: list[ObjectId] = []  # the new ones, in order
         self.reads = 0
 
-    def add_chunks(self, chunks: Sequence[bytes | memoryview]) -> list[ObjectId]:
+    def add_chunks(
+        self, chunks: Sequence[bytes | memoryview], runs: Sequence[int] | None = None
+    ) -> list[ObjectId]:
         return [self.add_object(Kind.CHUNK, bytes(chunk)) for chunk in chunks]
 
     def add_object(self, kind: Kind, data: bytes) -> ObjectId:

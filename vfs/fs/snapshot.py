@@ -155,7 +155,7 @@ class Snapshots:
             yield b"..", self._provisional(parent), _DOTS
         number = self._number
         for place in walk(self.repo.nodes, directory.entry.content, max(offset - _DOTS, 0)):
-            leaf, at, index, _ = place
+            leaf, at, index, *_ = place
             entry = leaf.entry(at)
             if entry.mode & 0o170000 == 0o040000:
                 attr = self._provisional(self._child(directory, place, entry))

@@ -15,7 +15,16 @@ from typing import Final, NamedTuple
 
 from vfs.errors import CorruptObject
 from vfs.ids import ObjectId
-from vfs.model.entry import KINDS, NAME_MAX_BYTES, Entry, Totals, check_entry, directory_totals
+from vfs.model.entry import (
+    KINDS,
+    NAME_MAX_BYTES,
+    Entry,
+    Totals,
+    check_entry,
+    directory_totals,
+    has_link,
+    totals_in,
+)
 
 NODE_MAX_BYTES: Final = 1 << 20  # what a reader accepts; writers stay far below
 LEVEL_MAX: Final = 12
@@ -24,6 +33,12 @@ _MAGIC: Final = 0x54  # "T"
 _HEADER: Final = struct.Struct("<BBH")  # magic, level, count
 _ENTRY: Final = struct.Struct("<IIIBBHqQ32s")
 _CHILD: Final = struct.Struct("<32sIQQQQB")
+
+# Bytes of _ENTRY that are looked at alone.
+_KIND_AT: Final = 1  # the second byte of the mode has the file type
+_NAME_LENGTH_AT: Final = 12
+_EXTRA_LENGTH_AT: Final = 14
+_MARKS_DIRECTORIES: Final = bytes(byte & 0xF0 == 0x40 for byte in range(256))  # S_IFDIR
 
 
 class Sums(NamedTuple):
@@ -173,12 +188,46 @@ class Leaf:
 
     def dirs_before(self, index: int) -> int:
         """Return how many directories, at any depth, the entries before *index* hold."""
-        total = 0
-        data = self._data
-        for i in range(index):
-            if data[_HEADER.size + i * _ENTRY.size + 1] & 0xF0 == 0x40:  # S_IFDIR
-                total += directory_totals(self.entry(i)).dirs
-        return total
+        return self.before(index)[0]
+
+    def before(self, index: int) -> tuple[int, int]:
+        """Return how many directories and others, at any depth, the entries before *index* are."""
+        marks = self._marks(index)
+        dirs, files = 0, marks.count(0)
+        at = marks.find(1)
+        while at >= 0:
+            totals = self.totals(at)
+            dirs += totals.dirs
+            files += totals.files
+            at = marks.find(1, at + 1)
+        return dirs, files
+
+    def has_directories(self) -> bool:
+        """Say whether any entry is a directory."""
+        return 1 in self._marks(len(self))
+
+    def _marks(self, end: int) -> bytes:
+        """Return a byte for each entry before *end*: 1 for a directory, else 0."""
+        # One byte of each record, all at once: a leaf without directories costs no loop.
+        first = _HEADER.size + _KIND_AT
+        kinds = self._data[first : _HEADER.size + end * _ENTRY.size : _ENTRY.size]
+        return kinds.translate(_MARKS_DIRECTORIES)
+
+    def totals(self, index: int) -> Totals:
+        """Return the totals of the directory at *index*. Raises CorruptObject."""
+        return totals_in(self._extra(index))
+
+    def linked(self) -> Iterator[int]:
+        """Yield the indices of the entries that are one of several hard links."""
+        first, end = _HEADER.size + _EXTRA_LENGTH_AT, _HEADER.size + len(self) * _ENTRY.size
+        if any(any(self._data[at : end : _ENTRY.size]) for at in (first, first + 1)):
+            for index in range(len(self)):
+                if has_link(self._extra(index)):
+                    yield index
+
+    def _extra(self, index: int) -> bytes:
+        name_length = self._data[_HEADER.size + index * _ENTRY.size + _NAME_LENGTH_AT]
+        return self._data[self._heap[index] + name_length : self._heap[index + 1]]
 
 
 class Inner:

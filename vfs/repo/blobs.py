@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final
+from typing import Final, NamedTuple, Protocol
 
 from vfs.errors import CorruptObject
 from vfs.ids import NO_CONTENT, ObjectId
 from vfs.model.blob import BlobNode, Span, decode_blob_node, encode_blob_node
-from vfs.model.entry import FLAG_BLOB, Entry
+from vfs.model.entry import FLAG_BLOB
 from vfs.recent import Recent
 from vfs.repo.prolly import Builder
 from vfs.store.ingest import Ingest
@@ -17,6 +17,39 @@ from vfs.store.reader import Reader
 
 _BOUNDARY: Final = 0x7F  # a node of 128 spans more than the fewest, on average
 _NODES_CACHED: Final = 64
+
+
+class Content(NamedTuple):
+    """What a regular file holds, as an entry says it."""
+
+    oid: ObjectId  # chunk or blob; NO_CONTENT for an empty file
+    flags: int  # FLAG_BLOB
+    size: int  # bytes
+    holes: int  # of them, those that no chunk holds
+
+    @property
+    def content(self) -> ObjectId:
+        """Return what entries call so."""
+        return self.oid
+
+
+EMPTY: Final = Content(NO_CONTENT, 0, 0, 0)
+
+
+class File(Protocol):
+    """Whatever says where a file's bytes are: an Entry, a Content."""
+
+    @property
+    def content(self) -> ObjectId:
+        """Return the id of the chunk or blob."""
+
+    @property
+    def flags(self) -> int:
+        """Return the flags, FLAG_BLOB for a blob."""
+
+    @property
+    def size(self) -> int:
+        """Return the bytes that there are."""
 
 
 class _BlobShape:
@@ -62,17 +95,33 @@ class BlobBuilder:
         self._holes += length
         self._size += length
 
-    def finish(self) -> tuple[ObjectId, int, int, int]:
-        """Return the content id, the entry's flags, the size and the bytes in holes."""
+    def takes_node(self, level: int) -> bool:
+        """Say whether a node of *level* of another blob can be appended as it is.
+
+        Behind a hole none can: it may begin with another one, and both would be merged.
+        """
+        return not self._hole and self._builder.is_aligned(level + 1)
+
+    def add_node(self, level: int, node: Span) -> None:
+        """Append a whole node of *level* of another blob (see `takes_node`).
+
+        It must have ended at a boundary there, or be the last one here. The holes in it are not
+        counted, as nobody has read it.
+        """
+        self._builder.add(node, level + 1)
+        self._size += node.length
+
+    def finish(self) -> Content:
+        """Return the content. Its holes are those that were appended by themselves."""
         self._close_hole()
         level, spans = self._builder.finish()
         if not spans:
-            return NO_CONTENT, 0, 0, 0
+            return EMPTY
         if len(spans) == 1 and not spans[0].is_hole:
             flags = FLAG_BLOB if level else 0
-            return spans[0].content, flags, self._size, self._holes
+            return Content(spans[0].content, flags, self._size, self._holes)
         root = self._shape.write(level, spans)
-        return root.content, FLAG_BLOB, self._size, self._holes
+        return Content(root.content, FLAG_BLOB, self._size, self._holes)
 
     def _close_hole(self) -> None:
         if self._hole:
@@ -87,50 +136,88 @@ class FileReader:
         self._reader = reader
         self._nodes: Recent[ObjectId, BlobNode] = Recent(_NODES_CACHED)
 
-    def read(self, entry: Entry, offset: int, length: int) -> bytes:
-        """Return *length* bytes of the regular file *entry* from *offset*; fewer only at its end.
+    def read(self, file: File, offset: int, length: int) -> bytes:
+        """Return *length* bytes of the regular file *file* from *offset*; fewer only at its end.
 
         Raises CorruptObject.
         """
-        length = min(length, entry.size - offset)
+        length = min(length, file.size - offset)
         if length <= 0:
             return b""
-        if not entry.flags & FLAG_BLOB:
-            data = self._chunk(entry.content, entry.size)
+        if not file.flags & FLAG_BLOB:
+            data = self.chunk(file.content, file.size)
             return data if length == len(data) else data[offset : offset + length]
-        parts = list(self._parts(entry, offset, length))
+        parts = list(self._parts(file, offset, length))
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
-    def stream(self, entry: Entry, offset: int = 0, length: int | None = None) -> Iterator[bytes]:
+    def stream(self, file: File, offset: int = 0, length: int | None = None) -> Iterator[bytes]:
         """Yield the bytes of a range, at most 1 MiB at a time; holes as zeros."""
-        end = entry.size if length is None else min(entry.size, offset + length)
+        end = file.size if length is None else min(file.size, offset + length)
         while offset < end:
-            data = self.read(entry, offset, min(1 << 20, end - offset))
+            data = self.read(file, offset, min(1 << 20, end - offset))
             yield data
             offset += len(data)
 
-    def spans(self, entry: Entry) -> Iterator[Span]:
+    def spans(self, file: File) -> Iterator[Span]:
         """Yield the chunks and holes of a regular file, in order."""
-        if not entry.flags & FLAG_BLOB:
-            if entry.size:
-                yield Span(entry.content, entry.size)
-            return
-        yield from self._spans(self._root(entry))
+        return (span for _, span in self.spans_within(file, 0, file.size))
 
-    def _spans(self, node: BlobNode) -> Iterator[Span]:
-        if node.level == 0:
-            yield from node.spans
-            return
-        for index in range(len(node.spans)):
-            yield from self._spans(self._child(node, index))
+    def spans_within(self, file: File, start: int, end: int) -> Iterator[tuple[int, Span]]:
+        """Yield the chunks and holes that have bytes in [start, end), and where each begins."""
+        if start < end and start < file.size:
+            yield from self._spans(self.root(file), 0, start, end)
 
-    def _parts(self, entry: Entry, offset: int, length: int) -> Iterator[bytes]:
+    def _spans(self, node: BlobNode, at: int, start: int, end: int) -> Iterator[tuple[int, Span]]:
+        """Yield from *node*, which begins *at*."""
+        index = node.find(max(start - at, 0))
+        at += node.ends[index] - node.spans[index].length
+        while index < len(node.spans) and at < end:
+            span = node.spans[index]
+            if node.level:
+                yield from self._spans(self.child(node, index), at, start, end)
+            else:
+                yield at, span
+            at += span.length
+            index += 1
+
+    # for whoever goes through the nodes itself
+
+    def root(self, file: File) -> BlobNode:
+        """Return the root node; for a file of one chunk one that could be it. *file* isn't empty.
+
+        Raises CorruptObject, as the next two do.
+        """
+        if not file.flags & FLAG_BLOB:
+            return BlobNode(0, [Span(file.content, file.size)])
+        root = self._node(file.content)
+        if root.size != file.size:
+            raise CorruptObject(
+                f"the blob {file.content.hex()} is not of the size that its file says"
+            )
+        return root
+
+    def child(self, parent: BlobNode, index: int) -> BlobNode:
+        """Return a child of *parent*, which is above level 0."""
+        span = parent.spans[index]
+        node = self._node(span.content)
+        if node.level != parent.level - 1 or node.size != span.length:
+            raise CorruptObject("a blob node is not what its parent says")
+        return node
+
+    def chunk(self, oid: ObjectId, size: int) -> bytes:
+        """Return a chunk of *size* bytes."""
+        data = self._reader.get(oid)
+        if len(data) != size:
+            raise CorruptObject(f"the chunk {oid.hex()} is not of the size that its file says")
+        return data
+
+    def _parts(self, file: File, offset: int, length: int) -> Iterator[bytes]:
         while length:
-            node, start = self._root(entry), 0
+            node, start = self.root(file), 0
             while node.level:
                 index = node.find(offset - start)
                 start += node.ends[index] - node.spans[index].length
-                node = self._child(node, index)
+                node = self.child(node, index)
             index = node.find(offset - start)
             while length and index < len(node.spans):
                 span = node.spans[index]
@@ -144,27 +231,8 @@ class FileReader:
     def _slice(self, span: Span, at: int, take: int) -> bytes:
         if span.is_hole:
             return bytes(take)
-        data = self._chunk(span.content, span.length)
+        data = self.chunk(span.content, span.length)
         return data if take == len(data) else data[at : at + take]
-
-    def _chunk(self, oid: ObjectId, size: int) -> bytes:
-        data = self._reader.get(oid)
-        if len(data) != size:
-            raise CorruptObject(f"the chunk {oid.hex()} is not of the size that its file says")
-        return data
-
-    def _root(self, entry: Entry) -> BlobNode:
-        root = self._node(entry.content)
-        if root.size != entry.size:
-            raise CorruptObject(f"the content of {entry.name!r} is not of the size it should be")
-        return root
-
-    def _child(self, parent: BlobNode, index: int) -> BlobNode:
-        span = parent.spans[index]
-        node = self._node(span.content)
-        if node.level != parent.level - 1 or node.size != span.length:
-            raise CorruptObject("a blob node is not what its parent says")
-        return node
 
     def _node(self, oid: ObjectId) -> BlobNode:
         node = self._nodes.get(oid)

@@ -11,7 +11,7 @@ from blake3 import blake3
 
 from vfs.errors import CorruptObject, NotADirectory, NotFound
 from vfs.ids import ObjectId
-from vfs.model.entry import Entry, Extra, Totals, directory_entry, directory_totals
+from vfs.model.entry import Entry, Extra, Totals, directory_entry
 from vfs.model.node import (
     NOTHING,
     Child,
@@ -173,6 +173,7 @@ class Place(NamedTuple):
     leaf_index: int
     position: int  # among all entries of the directory
     dirs_before: int  # directories, at any depth, in the entries before it
+    files_before: int  # others, at any depth, there
 
     @property
     def entry(self) -> Entry:
@@ -195,6 +196,38 @@ class Found(NamedTuple):
 
 def find(nodes: Nodes, tree: ObjectId, name: bytes) -> Found | None:
     """Return the entry *name* of a directory, or None. Reads O(log n) nodes."""
+    found = _locate(nodes, tree, name)
+    if found is None:
+        return None
+    leaf, index, above = found
+    dirs = 0
+    if stat.S_ISDIR(leaf.mode(index)):
+        # Counting takes longer than finding, and files, which are most, have no use for it.
+        dirs = leaf.dirs_before(index)
+        dirs += sum(child.sums.dirs for inner, i in above for child in inner.children[:i])
+    return Found(leaf, index, dirs)
+
+
+def find_place(nodes: Nodes, tree: ObjectId, name: bytes) -> Place | None:
+    """Return the entry *name* of a directory and all that comes before it, or None."""
+    found = _locate(nodes, tree, name)
+    if found is None:
+        return None
+    leaf, index, above = found
+    position = index
+    dirs, files = leaf.before(index)
+    for inner, i in above:
+        for child in inner.children[:i]:
+            position += child.sums.entries
+            dirs += child.sums.dirs
+            files += child.sums.files
+    return Place(leaf, index, position, dirs, files)
+
+
+def _locate(
+    nodes: Nodes, tree: ObjectId, name: bytes
+) -> tuple[Leaf, int, list[tuple[Inner, int]]] | None:
+    """Return the leaf and index of *name*, and the inner nodes and indices that lead there."""
     node = nodes.get(tree)
     above: list[tuple[Inner, int]] = []
     while isinstance(node, Inner):
@@ -206,34 +239,59 @@ def find(nodes: Nodes, tree: ObjectId, name: bytes) -> Found | None:
     index = node.find(name)
     if index == len(node) or node.names[index] != name:
         return None
-    dirs = 0
-    if stat.S_ISDIR(node.mode(index)):
-        # Counting takes longer than finding, and files, which are most, have no use for it.
-        dirs = node.dirs_before(index)
-        dirs += sum(child.sums.dirs for inner, i in above for child in inner.children[:i])
-    return Found(node, index, dirs)
+    return node, index, above
 
 
 def walk(nodes: Nodes, tree: ObjectId, start: int = 0) -> Iterator[Place]:
     """Yield the entries of a directory from the index *start* on. Skips to it in O(log n)."""
-    yield from _walk(nodes, nodes.get(tree), start, 0, 0)
+    for span in leaves(nodes, tree, start):
+        yield from span.places(start)
 
 
-def _walk(nodes: Nodes, node: Node, start: int, index: int, dirs: int) -> Iterator[Place]:
-    """Yield from *node*, whose first entry has *index* and comes behind *dirs* directories."""
+class Span(NamedTuple):
+    """A leaf of a directory, and what comes before it there (see `Place`)."""
+
+    leaf: Leaf
+    position: int
+    dirs_before: int
+    files_before: int
+
+    def places(self, start: int = 0) -> Iterator[Place]:
+        """Yield the entries from the index *start* of the directory on."""
+        leaf, position, dirs, files = self
+        at = min(max(start - position, 0), len(leaf))
+        if at:
+            dirs_there, files_there = leaf.before(at)
+            dirs += dirs_there
+            files += files_there
+        for i in range(at, len(leaf)):
+            yield Place(leaf, i, position + i, dirs, files)
+            if stat.S_ISDIR(leaf.mode(i)):
+                totals = leaf.totals(i)
+                dirs += totals.dirs
+                files += totals.files
+            else:
+                files += 1
+
+
+def leaves(nodes: Nodes, tree: ObjectId, start: int = 0) -> Iterator[Span]:
+    """Yield the leaves of a directory, from that on which has the entry of index *start*."""
+    return _leaves(nodes, nodes.get(tree), start, 0, 0, 0)
+
+
+def _leaves(
+    nodes: Nodes, node: Node, start: int, position: int, dirs: int, files: int
+) -> Iterator[Span]:
     if isinstance(node, Leaf):
-        at = min(max(start - index, 0), len(node))
-        dirs += node.dirs_before(at)
-        for i in range(at, len(node)):
-            yield Place(node, i, index + i, dirs)
-            if stat.S_ISDIR(node.mode(i)):
-                dirs += directory_totals(node.entry(i)).dirs
+        yield Span(node, position, dirs, files)
         return
     for i, child in enumerate(node.children):
-        if index + child.sums.entries > start:
-            yield from _walk(nodes, nodes.child(node, i), start, index, dirs)
-        index += child.sums.entries
-        dirs += child.sums.dirs
+        sums = child.sums
+        if position + sums.entries > start:
+            yield from _leaves(nodes, nodes.child(node, i), start, position, dirs, files)
+        position += sums.entries
+        dirs += sums.dirs
+        files += sums.files
 
 
 def find_directory(nodes: Nodes, tree: ObjectId, rank: int) -> tuple[Entry, int]:
@@ -242,23 +300,44 @@ def find_directory(nodes: Nodes, tree: ObjectId, rank: int) -> tuple[Entry, int]
     Ranks count from 0 for the first directory below *tree*. Also returns the child's own rank.
     Raises NotFound for a rank past the end.
     """
+    leaf, index, before = _ranked(nodes, tree, rank, files=0)
+    return leaf.entry(index), before
+
+
+def find_ranked(nodes: Nodes, tree: ObjectId, rank: int) -> tuple[Entry, int]:
+    """Return the child that is, or holds, the entry of any kind at preorder *rank*.
+
+    As `find_directory`, but everything counts.
+    """
+    leaf, index, before = _ranked(nodes, tree, rank, files=1)
+    return leaf.entry(index), before
+
+
+def _ranked(nodes: Nodes, tree: ObjectId, rank: int, *, files: int) -> tuple[Leaf, int, int]:
+    """Return where the child is that holds *rank*, and how many ranks come before it.
+
+    *files* is what counts for everything that is no directory: 0 or 1.
+    """
     node = nodes.get(tree)
     before = 0
     while isinstance(node, Inner):
         for index, child in enumerate(node.children):
-            if rank < before + child.sums.dirs:
+            own = child.sums.dirs + files * child.sums.files
+            if rank < before + own:
                 node = nodes.child(node, index)
                 break
-            before += child.sums.dirs
+            before += own
         else:
-            raise NotFound(f"there is no directory {rank} below this one")
-    for entry in node.entries():
-        if entry.is_dir:
-            dirs = directory_totals(entry).dirs
-            if rank < before + dirs:
-                return entry, before
-            before += dirs
-    raise NotFound(f"there is no directory {rank} below this one")
+            raise NotFound(f"there is nothing of rank {rank} below this directory")
+    for index in range(len(node)):
+        own = files
+        if stat.S_ISDIR(node.mode(index)):
+            totals = node.totals(index)
+            own = totals.dirs + files * totals.files
+        if rank < before + own:
+            return node, index, before
+        before += own
+    raise NotFound(f"there is nothing of rank {rank} below this directory")
 
 
 def edit_paths(

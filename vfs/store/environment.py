@@ -16,13 +16,15 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Final, TypeVar
+from typing import Final, Literal, TypeAlias, TypeVar
 
 import lmdb
 
-from vfs.errors import StoreError, StoreFull
+from vfs.errors import Conflict, StoreError, StoreFull
 
 T = TypeVar("T")
+Txn: TypeAlias = "lmdb.Transaction[memoryview]"
+Table: TypeAlias = "lmdb._Database"  # noqa: SLF001 - it has no other name
 
 MAP_START_BYTES: Final = 64 << 30
 """Address space to begin with. It costs neither memory nor disk, and growing is rare this way."""
@@ -41,7 +43,17 @@ TABLES: Final = (
     "ref_log",  # data set, name, slot -> one update of a reference
     "slots",  # slot -> a root that the hub shows
     "commits",  # commit id -> slot
+    "overlays",  # data set, branch -> what its overlay is relative to
+    "overlay_inodes",  # overlay, inode -> all that it knows of it
+    "overlay_names",  # overlay, directory, name -> inode, or a whiteout
+    "overlay_links",  # overlay, inode, directory, name -> nothing: the names of hard links
+    "overlay_patches",  # overlay, inode, page -> bytes on top of its content
+    "overlay_changes",  # overlay, inode or name -> the write that changed it, until a commit
+    "overlay_orphans",  # overlay, inode -> nothing: open, but without a name
+    "overlay_trees",  # overlay, directory -> what it was committed as
 )
+OVERLAY_TABLES: Final = tuple(name for name in TABLES if name.startswith("overlay"))
+"""Stores of the first release lack these; they get them when they are opened to be written."""
 
 _DAMAGED: Final = (
     lmdb.InvalidError,
@@ -56,30 +68,36 @@ _DAMAGED: Final = (
 class _Gate:
     """Many transactions, or one resize, which does not wait for new ones.
 
-    A thread has one transaction open at most, or it would wait for itself.
+    A thread has one transaction open at most, or it would wait for itself. One that is held while
+    its thread opens others makes resizes fail instead.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._idle = threading.Condition(self._lock)
         self._open = 0
+        self._held = 0  # of those open
         self._resizing = 0  # threads that resize or wait for it
 
-    def enter(self) -> None:
+    def enter(self, *, hold: bool = False) -> None:
         with self._lock:
             while self._resizing:
                 self._idle.wait()
             self._open += 1
+            self._held += hold
 
-    def leave(self) -> None:
+    def leave(self, *, hold: bool = False) -> None:
         with self._lock:
             self._open -= 1
+            self._held -= hold
             if self._resizing and not self._open:
                 self._idle.notify_all()
 
     @contextmanager
     def alone(self) -> Iterator[None]:
         with self._lock:
+            if self._held:
+                raise Conflict("the store has grown while it was in use", hint="try again")
             self._resizing += 1
             try:
                 while self._open:
@@ -112,8 +130,7 @@ class Environment:
     ) -> None:
         """Open the environment in *path*.
 
-        *readonly* never waits for a writer; otherwise opening a table does, as LMDB takes the
-        writer's lock for it.
+        *readonly* never waits for a writer; otherwise making a table does.
         """
         self.gate = _Gate()
         self.path = path
@@ -142,16 +159,34 @@ class Environment:
                 self._env.close()
                 raise
 
-    def open_tables(self, names: Iterable[str] = TABLES, *, create: bool = False) -> None:
-        """Open tables; no transaction may be open. Raises StoreError where one is missing."""
+    def open_tables(
+        self,
+        names: Iterable[str] = TABLES,
+        *,
+        missing: Literal["refuse", "make", "leave"] = "refuse",
+    ) -> None:
+        """Open tables; no transaction may be open. *missing* says what to do without one.
+
+        Raises StoreError.
+        """
+        absent = []
         for name in names:
             with translated(self.path):
-                self.tables[name] = self._open_table(name, create=create)
+                try:
+                    self.tables[name] = self._open_table(name)
+                except lmdb.NotFoundError:
+                    if missing == "refuse":
+                        raise
+                    absent.append(name)
+        if absent and missing == "make":
+            self.tables |= self.write(
+                lambda txn: {name: self._env.open_db(name.encode(), txn=txn) for name in absent}
+            )
 
-    def _open_table(self, name: str, *, create: bool) -> lmdb._Database:
+    def _open_table(self, name: str) -> lmdb._Database:
         while True:
             try:
-                return self._env.open_db(name.encode(), create=create)
+                return self._env.open_db(name.encode(), create=False)
             except lmdb.MapResizedError:  # by another process, since this one opened it
                 self._env.set_mapsize(0)
 
@@ -202,20 +237,39 @@ class Environment:
                 self.gate.leave()
             self._grow()
 
-    def begin(self, *, write: bool) -> lmdb.Transaction[memoryview]:
+    @contextmanager
+    def hold(self) -> Iterator[lmdb.Transaction[memoryview]]:
+        """Hold a read transaction while the same thread opens others, to read and to write.
+
+        What this process, and others, write meanwhile must not exceed MAP_START_BYTES: the map
+        can't grow under it. Whoever writes more gets Conflict.
+        """
+        size = self._env.info()["map_size"]
+        while size < self.page_bytes() + MAP_START_BYTES:
+            size *= 2
+        self._resize(size)
+        txn = self.begin(write=False, hold=True)
+        try:
+            with translated(self.path):
+                yield txn
+        finally:
+            txn.abort()
+            self.gate.leave(hold=True)
+
+    def begin(self, *, write: bool, hold: bool = False) -> lmdb.Transaction[memoryview]:
         """Open a transaction and hold the gate for it: `gate.leave()` when it has ended."""
         while True:
-            self.gate.enter()
+            self.gate.enter(hold=hold)
             try:
                 return self._env.begin(write=write, buffers=True)
             except lmdb.MapResizedError:  # by another process
-                self.gate.leave()
+                self.gate.leave(hold=hold)
                 self._resize(0)
             except lmdb.Error as error:
-                self.gate.leave()
+                self.gate.leave(hold=hold)
                 raise _translate(error, self.path) from error
             except BaseException:
-                self.gate.leave()
+                self.gate.leave(hold=hold)
                 raise
 
     def _grow(self) -> None:

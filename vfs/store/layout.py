@@ -62,6 +62,11 @@ def key_number(key: memoryview | bytes) -> int:
     return number
 
 
+def ref_key(data_set: str, name: str) -> bytes:
+    """Return the key of a branch or tag, and of a branch's overlay."""
+    return f"{data_set}\0{name}".encode("ascii")
+
+
 def pack_location(place: Location) -> bytes:
     """Return the value of an `objects` row."""
     head = place.kind | (_COMPRESSED if place.compressed else 0)

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Final, Literal
 from vfs.errors import AlreadyExists, Conflict, CorruptObject, NotFound, StoreError
 from vfs.ids import ID_BYTES, NO_CONTENT, ObjectId
 from vfs.model.codec import Cursor
-from vfs.store.layout import SLOT_MAX, Slot, number_key, pack_slot, unpack_slot
+from vfs.store.layout import SLOT_MAX, Slot, number_key, pack_slot, ref_key, unpack_slot
 from vfs.store.numbers import next_number
+from vfs.store.overlayrows import find_header
 
 if TYPE_CHECKING:
     import lmdb
@@ -70,6 +71,7 @@ class RefChange:
     new: ObjectId
     expected: ObjectId | None = None
     force: bool = False  # whatever it points to now
+    overlay: int | None = None  # the branch's overlay, if its changes are what moves it
 
 
 class RefTable:
@@ -106,13 +108,29 @@ class RefTable:
     def get(self, data_set: str, name: str) -> Ref | None:
         """Return a branch or tag, or None."""
         with self._env.read() as txn:
-            value = txn.get(_key(data_set, name), db=self._t["refs"])
+            value = txn.get(ref_key(data_set, name), db=self._t["refs"])
             return None if value is None else _unpack_ref(data_set, name, value)
+
+    def branch_in(self, txn: Txn, data_set: str, name: str) -> ObjectId | None:
+        """Return a branch's commit as *txn* sees it; None where its data set has no branch yet.
+
+        Raises NotFound.
+        """
+        value = txn.get(ref_key(data_set, name), db=self._t["refs"])
+        if value is not None:
+            ref = _unpack_ref(data_set, name, value)
+            if ref.kind == "branch":
+                return ref.commit
+        elif txn.get(data_set.encode(), db=self._t["data_sets"]) is not None and not any(
+            ref.kind == "branch" for ref in self._scan(txn, ref_key(data_set, ""))
+        ):
+            return None
+        raise NotFound(f"there is no branch '{data_set}@{name}'")
 
     def of(self, data_set: str) -> list[Ref]:
         """Return the branches and tags of a data set, sorted by name."""
         with self._env.read() as txn:
-            return list(self._scan(txn, _key(data_set, "")))
+            return list(self._scan(txn, ref_key(data_set, "")))
 
     def all(self) -> list[Ref]:
         """Return all branches and tags, sorted by data set and name."""
@@ -138,26 +156,33 @@ class RefTable:
     def move(self, changes: Sequence[RefChange], *, time_ns: int, who: str, why: str) -> list[Ref]:
         """Make all *changes* or, when one can't be made, none. Commits get their slots as well.
 
-        Raises Conflict when a reference does not point to what is expected, AlreadyExists when it
-        is of the other kind, NotFound when its data set is not there.
+        Raises Conflict when a reference does not point to what is expected or is a branch with
+        changes that are not committed, AlreadyExists when it is of the other kind, NotFound when
+        its data set is not there.
         """
+        return self._env.write(
+            lambda txn: self.move_in(txn, changes, time_ns=time_ns, who=who, why=why)
+        )
 
-        def change_all(txn: Txn) -> list[Ref]:
-            return [self._move(txn, change, time_ns, who, why) for change in changes]
-
-        return self._env.write(change_all)
+    def move_in(
+        self, txn: Txn, changes: Sequence[RefChange], *, time_ns: int, who: str, why: str
+    ) -> list[Ref]:
+        """Make all *changes* as part of *txn* (see `move`)."""
+        return [self._move(txn, change, time_ns, who, why) for change in changes]
 
     def _move(self, txn: Txn, change: RefChange, time_ns: int, who: str, why: str) -> Ref:
         data_set, name, kind = change.data_set, change.name, change.kind
         if txn.get(data_set.encode(), db=self._t["data_sets"]) is None:
             raise NotFound(f"there is no data set '{data_set}'")
-        key = _key(data_set, name)
+        key = ref_key(data_set, name)
         value = txn.get(key, db=self._t["refs"])
         old = None if value is None else _unpack_ref(data_set, name, value)
         if old is not None and old.kind != kind:
             raise AlreadyExists(f"'{data_set}@{name}' is a {old.kind} already")
         if not change.force and (old.commit if old else None) != change.expected:
             raise Conflict(f"'{data_set}@{name}' moved meanwhile", hint="try again")
+        if kind == "branch":
+            self._require_committed(txn, data_set, name, change.overlay)
         if txn.get(change.new, db=self._t["commits"]) is None:
             own_slot = self._take_slot(txn, Slot(change.new, data_set, change.new.hex()))
             txn.put(change.new, number_key(own_slot), db=self._t["commits"])
@@ -168,17 +193,42 @@ class RefTable:
         txn.put(key, row, db=self._t["refs"])
         return Ref(data_set, name, kind, change.new, slot, time_ns)
 
-    def delete(
-        self, data_set: str, name: str, kind: RefKind, *, time_ns: int, who: str, why: str
+    def _require_committed(
+        self, txn: Txn, data_set: str, branch: str, overlay: int | None = None
     ) -> None:
-        """Delete a reference; its log stays. Raises NotFound."""
+        header = find_header(txn, self._t, data_set, branch)
+        if header is not None and header.dirty and header.id != overlay:
+            raise Conflict(
+                f"'{data_set}@{branch}' has changes that are not committed",
+                hint=f"vfs commit {data_set}@{branch}, or vfs discard {data_set}@{branch}",
+            )
+
+    def delete(
+        self,
+        data_set: str,
+        name: str,
+        kind: RefKind,
+        *,
+        time_ns: int,
+        who: str,
+        why: str,
+        discard: bool = False,
+    ) -> None:
+        """Delete a reference; its log stays. Raises NotFound.
+
+        Raises Conflict for a branch with changes that are not committed, unless *discard*.
+        """
 
         def change(txn: Txn) -> None:
-            key = _key(data_set, name)
+            key = ref_key(data_set, name)
             value = txn.get(key, db=self._t["refs"])
             old = None if value is None else _unpack_ref(data_set, name, value)
             if old is None or old.kind != kind:
                 raise NotFound(f"there is no {kind} '{name}' in '{data_set}'")
+            if kind == "branch" and "overlays" in self._t:
+                if not discard:
+                    self._require_committed(txn, data_set, name)
+                txn.delete(key, db=self._t["overlays"])
             slot = self._take_slot(txn, Slot(old.commit, data_set, name))
             self._log(txn, key, RefUpdate(slot, kind, old.commit, None, time_ns, who, why))
             txn.delete(key, db=self._t["refs"])
@@ -187,7 +237,7 @@ class RefTable:
 
     def log(self, data_set: str, name: str) -> list[RefUpdate]:
         """Return the updates of a reference, the last one first."""
-        prefix = _key(data_set, name) + b"\0"
+        prefix = ref_key(data_set, name) + b"\0"
         updates = []
         with self._env.read() as txn, txn.cursor(self._t["ref_log"]) as cursor:
             found = cursor.set_range(prefix)
@@ -244,10 +294,6 @@ class RefTable:
             raise StoreError(f"the store has had {SLOT_MAX} updates of references: no more fit")
         txn.put(number_key(number), pack_slot(slot), db=self._t["slots"], append=True)
         return number
-
-
-def _key(data_set: str, name: str) -> bytes:
-    return f"{data_set}\0{name}".encode("ascii")
 
 
 def _ascii(raw: bytes | memoryview) -> str:

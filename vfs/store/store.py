@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Final, Self
 
 from vfs.errors import AlreadyExists, StoreError
 from vfs.ids import ObjectId
-from vfs.store.environment import Environment
+from vfs.store.environment import OVERLAY_TABLES, TABLES, Environment
 from vfs.store.ingest import Ingest
 from vfs.store.layout import Kind, unpack_location
 from vfs.store.numbers import Numbering
+from vfs.store.overlays import Overlays
 from vfs.store.reader import CACHE_BYTES, Reader
 from vfs.store.refs import RefTable
 from vfs.store.scratch import Scratch
@@ -49,6 +50,7 @@ class Store:
         self.uuid = str(identity)
         self.refs = RefTable(env)
         self.numbering = Numbering(env, secret)
+        self.overlays = Overlays(env, self.refs)
         self._env = env
 
     @classmethod
@@ -77,7 +79,7 @@ class Store:
             txn.put(b"secret", secret, db=meta)
 
         try:
-            env.open_tables(create=True)
+            env.open_tables(missing="make")
             env.write(change)
             return cls(path, env, identity, secret)
         except BaseException:
@@ -105,7 +107,9 @@ class Store:
         try:
             env.open_tables(["meta"])  # another format may have other tables
             identity, secret = _check_format(env, path)
-            env.open_tables()
+            env.open_tables(name for name in TABLES if name not in OVERLAY_TABLES)
+            # Without them, as in a store of the first release, nothing has an overlay.
+            env.open_tables(OVERLAY_TABLES, missing="leave" if readonly else "make")
             return cls(path, env, identity, secret)
         except BaseException:
             env.close()

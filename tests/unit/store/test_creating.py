@@ -16,7 +16,7 @@ def test_what_a_killed_attempt_left_is_no_obstacle(tmp_path: Path) -> None:
     path = tmp_path / "store"
     path.mkdir()
     env = Environment(path, create=True)
-    env.open_tables(["meta", "objects"], create=True)
+    env.open_tables(["meta", "objects"], missing="make")
     env.close()
     Store.create(path).close()
     Store.open(path).close()

@@ -1,0 +1,180 @@
+"""Reading the rows of one overlay, and the keys that they stand under. Writes nothing."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Final
+
+from blake3 import blake3
+
+from vfs.errors import CorruptObject
+from vfs.ids import ObjectId
+from vfs.model.entry import Totals
+from vfs.model.overlay import (
+    PATCH_BYTES,
+    InodeRow,
+    OverlayHeader,
+    check_row_name,
+    decode_header,
+    decode_inode,
+    decode_tree,
+)
+from vfs.store.layout import key_number, number_key, ref_key
+
+if TYPE_CHECKING:
+    from vfs.store.environment import Environment, Table, Txn
+
+PAIR: Final = struct.Struct(">QQ")  # overlay, inode (a directory's, in front of a name)
+TRIPLE: Final = struct.Struct(">QQQ")  # overlay, inode, page or directory
+INODE_CHANGED: Final = b"i"
+NAME_CHANGED: Final = b"n"
+CHECK_BYTES: Final = 16  # of the BLAKE3 of a patch
+
+
+def find_header(
+    txn: Txn, tables: Mapping[str, Table], data_set: str, branch: str
+) -> OverlayHeader | None:
+    """Return the header of a branch's overlay, or None. Raises CorruptObject."""
+    table = tables.get("overlays")
+    value = table and txn.get(ref_key(data_set, branch), db=table)
+    return decode_header(bytes(value)) if value else None
+
+
+def keys_from(txn: Txn, table: Table, prefix: bytes) -> Iterator[bytes]:
+    """Yield the rest of each key that starts with *prefix*, in their order."""
+    size = len(prefix)
+    with txn.cursor(table) as cursor:
+        if cursor.set_range(prefix):
+            for key in cursor.iternext(keys=True, values=False):
+                raw = bytes(key)
+                if not raw.startswith(prefix):
+                    return
+                yield raw[size:]
+
+
+def items_from(txn: Txn, table: Table, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Yield the rest of each key that starts with *prefix*, and its value."""
+    size = len(prefix)
+    with txn.cursor(table) as cursor:
+        if cursor.set_range(prefix):
+            for key, value in cursor:
+                raw = bytes(key)
+                if not raw.startswith(prefix):
+                    return
+                yield raw[size:], bytes(value)
+
+
+def pack_patch(data: bytes | memoryview) -> bytes:
+    """Return the value of a patch's row."""
+    if len(data) != PATCH_BYTES:
+        raise ValueError(f"a patch of {len(data)} bytes")
+    return blake3(data).digest(CHECK_BYTES) + data
+
+
+def _unpack_patch(value: memoryview) -> bytes:
+    data = bytes(value[CHECK_BYTES:])
+    if len(data) != PATCH_BYTES or blake3(data).digest(CHECK_BYTES) != value[:CHECK_BYTES]:
+        raise CorruptObject("bytes of a branch that are not committed yet are damaged")
+    return data
+
+
+class OverlayRows:
+    """Point reads, each a transaction of its own. For one thread."""
+
+    def __init__(self, env: Environment, overlay: int) -> None:
+        self._env = env
+        self._t = env.tables
+        self._id = overlay
+        self._inodes = env.tables["overlay_inodes"]
+        self._names = env.tables["overlay_names"]
+
+    def _reading(self) -> AbstractContextManager[Txn]:
+        return self._env.read()
+
+    def inode(self, ino: int) -> InodeRow | None:
+        """Return what the overlay knows of an inode; None: what the origin says holds."""
+        with self._reading() as txn:
+            value = txn.get(PAIR.pack(self._id, ino), db=self._inodes)
+            return None if value is None else decode_inode(bytes(value))
+
+    def name(self, directory: int, name: bytes) -> int | None:
+        """Return the inode of a name, or WHITEOUT; None: what the origin says holds."""
+        with self._reading() as txn:
+            value = txn.get(PAIR.pack(self._id, directory) + name, db=self._names)
+            return None if value is None else _number(value)
+
+    def names(self, directory: int) -> list[tuple[bytes, int]]:
+        """Return all rows of a directory, sorted by name."""
+        with self._reading() as txn:
+            rows = items_from(txn, self._names, PAIR.pack(self._id, directory))
+            return [(check_row_name(name), _number(value)) for name, value in rows]
+
+    def has_names(self, directory: int) -> bool:
+        """Say whether there is any row of a directory."""
+        with self._reading() as txn:
+            keys = keys_from(txn, self._names, PAIR.pack(self._id, directory))
+            return next(keys, None) is not None
+
+    def links(self, ino: int) -> list[tuple[int, bytes]]:
+        """Return the directories and names of an inode that has several."""
+        with self._reading() as txn:
+            keys = keys_from(txn, self._t["overlay_links"], PAIR.pack(self._id, ino))
+            return [(key_number(key[:8]), check_row_name(key[8:])) for key in keys]
+
+    def patches(self, ino: int, first: int, last: int) -> dict[int, bytes]:
+        """Return the patches of an inode from page *first* to page *last*, both included.
+
+        Raises CorruptObject.
+        """
+        start, end = TRIPLE.pack(self._id, ino, first), TRIPLE.pack(self._id, ino, last)
+        found = {}
+        with self._reading() as txn, txn.cursor(self._t["overlay_patches"]) as cursor:
+            more = cursor.set_range(start)
+            while more and (key := bytes(cursor.key())) <= end:
+                found[key_number(key[16:])] = _unpack_patch(cursor.value())
+                more = cursor.next()
+        return found
+
+    def orphans(self) -> list[int]:
+        """Return the inodes that were open, but without a name, at the last write."""
+        with self._reading() as txn:
+            keys = keys_from(txn, self._t["overlay_orphans"], number_key(self._id))
+            return [key_number(key) for key in keys]
+
+
+class OverlaySnapshot(OverlayRows):
+    """An overlay as it was at one moment, while it goes on changing. For one thread."""
+
+    def __init__(self, env: Environment, txn: Txn, header: OverlayHeader) -> None:
+        super().__init__(env, header.id)
+        self.header = header
+        self._txn = txn
+        self._held = nullcontext(txn)
+
+    def _reading(self) -> AbstractContextManager[Txn]:
+        return self._held
+
+    def changed_inodes(self) -> Iterator[int]:
+        """Yield the inodes that were changed since the last commit, ascending."""
+        return map(key_number, self._changes(INODE_CHANGED))
+
+    def changed_names(self) -> Iterator[tuple[int, bytes]]:
+        """Yield directories and names that were changed since the last commit, ascending."""
+        for key in self._changes(NAME_CHANGED):
+            yield key_number(key[:8]), check_row_name(key[8:])
+
+    def _changes(self, kind: bytes) -> Iterator[bytes]:
+        return keys_from(self._txn, self._t["overlay_changes"], number_key(self._id) + kind)
+
+    def tree(self, directory: int) -> tuple[ObjectId, Totals] | None:
+        """Return what a directory was committed as; None: as it is in the origin, if there."""
+        value = self._txn.get(PAIR.pack(self._id, directory), db=self._t["overlay_trees"])
+        return None if value is None else decode_tree(bytes(value))
+
+
+def _number(value: memoryview | bytes) -> int:
+    if len(value) != 8:
+        raise CorruptObject("a name's row in an overlay is damaged")
+    return key_number(value)
