@@ -47,6 +47,30 @@ class ReadOnly(VfsError):
     """A version never changes."""
 
 
+class NotEmpty(VfsError):
+    """A directory that was to go still holds something."""
+
+
+class NotPermitted(VfsError):
+    """Nobody may do this, whoever asks."""
+
+
+class NameTooLong(VfsError):
+    """A name or a path has more bytes than one can have."""
+
+
+class FileTooLarge(VfsError):
+    """A file would be larger than one can be."""
+
+
+class NoRoom(VfsError):
+    """Something that has a limit of its own, as a file's attributes have, would exceed it."""
+
+
+class StaleHandle(VfsError):
+    """The inode is not there any more."""
+
+
 class NoData(VfsError):
     """The extended attribute is not there."""
 

@@ -22,6 +22,12 @@ ERRNO: Final[dict[type[errors.VfsError], int]] = {
     errors.NotADirectory: errno.ENOTDIR,
     errors.IsADirectory: errno.EISDIR,
     errors.ReadOnly: errno.EROFS,
+    errors.NotEmpty: errno.ENOTEMPTY,
+    errors.NotPermitted: errno.EPERM,
+    errors.NameTooLong: errno.ENAMETOOLONG,
+    errors.FileTooLarge: errno.EFBIG,
+    errors.NoRoom: errno.ENOSPC,
+    errors.StaleHandle: errno.ESTALE,
     errors.NoData: errno.ENODATA,
     errors.NotSupported: errno.EOPNOTSUPP,
     errors.CorruptObject: errno.EIO,
@@ -52,13 +58,35 @@ def handler(
             return function(self, *args, **kwargs)
         except FUSEError:
             raise
-        except errors.VfsError as exc:
-            number = ERRNO[type(exc)]
-            if number == errno.EIO:
-                log.error("%s: %s", function.__name__, exc)  # noqa: TRY400 - a fact, no bug
-            raise FUSEError(number) from exc
         except Exception as exc:
-            log.exception("%s failed", function.__name__)
-            raise FUSEError(errno.EIO) from exc
+            raise _fuse_error(exc, function.__name__) from exc
 
     return wrapper
+
+
+def async_handler(
+    function: Callable[Concatenate[Self, Args], Coroutine[Any, Any, Result]],
+) -> Callable[Concatenate[Self, Args], Coroutine[Any, Any, Result]]:
+    """Do for a coroutine function what `handler` does for a plain one."""
+
+    @functools.wraps(function)
+    async def wrapper(self: Self, /, *args: Args.args, **kwargs: Args.kwargs) -> Result:
+        try:
+            return await function(self, *args, **kwargs)
+        except FUSEError:
+            raise
+        except Exception as exc:
+            raise _fuse_error(exc, function.__name__) from exc
+
+    return wrapper
+
+
+def _fuse_error(error: Exception, what: str) -> FUSEError:
+    """Return what the kernel is told of *error*, and log what somebody has to know of."""
+    if isinstance(error, errors.VfsError):
+        number = ERRNO[type(error)]
+        if number == errno.EIO:
+            log.error("%s: %s", what, error)
+        return FUSEError(number)
+    log.error("%s failed", what, exc_info=error)
+    return FUSEError(errno.EIO)

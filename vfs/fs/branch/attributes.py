@@ -1,0 +1,131 @@
+"""Attributes of a branch's inodes: what chmod, chown, utimes, truncate and setxattr change."""
+
+from __future__ import annotations
+
+import stat
+from typing import NamedTuple
+
+from vfs.errors import (
+    FileTooLarge,
+    IsADirectory,
+    NoData,
+    NoRoom,
+    NotSupported,
+)
+from vfs.fs.branch import acl
+from vfs.fs.branch.files import OpenFiles
+from vfs.fs.branch.inodes import Inodes, now_ns
+from vfs.model.entry import SIZE_MAX_BYTES, XATTRS_MAX_BYTES
+from vfs.model.overlay import InodeRow
+
+
+class SetAttr(NamedTuple):
+    """What setattr is to change."""
+
+    mode: int | None = None
+    uid: int | None = None
+    gid: int | None = None
+    size: int | None = None
+    atime_ns: int | None = None
+    mtime_ns: int | None = None
+    ctime_ns: int | None = None
+
+
+class Attributes:
+    """Changes attributes."""
+
+    def __init__(self, inodes: Inodes, files: OpenFiles) -> None:
+        self._inodes = inodes
+        self._files = files
+
+    def setattr(self, ino: int, change: SetAttr) -> InodeRow:
+        """Change attributes; return all."""
+        row = self._inodes.row(ino)
+        fields = {name: value for name, value in change._asdict().items() if value is not None}
+        size = fields.get("size")
+        if size is not None:
+            self._truncate(ino, row, size)
+        counts = bool(fields.keys() - {"atime_ns", "ctime_ns"})
+        if counts:
+            fields.setdefault("ctime_ns", now_ns())
+        if size is not None:
+            fields.setdefault("mtime_ns", fields["ctime_ns"])
+        if "mode" in fields:
+            fields["mode"] = stat.S_IFMT(row.mode) | stat.S_IMODE(fields["mode"])
+            fields["xattrs"] = _acl_after_chmod(row.xattrs, fields["mode"])
+        elif "uid" in fields or "gid" in fields:
+            fields["mode"] = _without_privileges(row.mode)
+        row = row._replace(**fields)
+        if counts:
+            return self._inodes.change(ino, row)
+        self._inodes.state.put(ino, row, counts=False)
+        return row
+
+    def _truncate(self, ino: int, row: InodeRow, size: int) -> None:
+        if not stat.S_ISREG(row.mode):
+            raise IsADirectory("only regular files have a size to set")
+        if size > SIZE_MAX_BYTES:
+            raise FileTooLarge(f"a file of {size} bytes")
+        if size < row.size:
+            self._files.truncate(ino, size)
+
+    def getxattr(self, ino: int, name: bytes) -> bytes:
+        """Return an extended attribute. Raises NoData."""
+        for key, value in self._inodes.row(ino).xattrs:
+            if key == name:
+                return value
+        raise NoData(f"there is no attribute {name!r}")
+
+    def listxattr(self, ino: int) -> list[bytes]:
+        """Return the names of the extended attributes."""
+        return [key for key, _ in self._inodes.row(ino).xattrs]
+
+    def setxattr(self, ino: int, name: bytes, value: bytes) -> None:
+        """Set an extended attribute; an access ACL sets the mode as well."""
+        row = self._inodes.row(ino)
+        attributes = dict(row.xattrs)
+        mode = row.mode
+        if name in (acl.ACCESS, acl.DEFAULT):
+            if name == acl.DEFAULT and not stat.S_ISDIR(mode):
+                raise NotSupported("only directories have a default ACL")
+            rules = acl.parse(value)
+            if name == acl.ACCESS:
+                mode = acl.mode_of(rules, mode)
+            if name == acl.ACCESS and acl.is_plain(rules):
+                attributes.pop(name, None)
+            else:
+                attributes[name] = acl.encode(rules)
+        else:
+            attributes[name] = value
+        if sum(3 + len(key) + len(data) for key, data in attributes.items()) > XATTRS_MAX_BYTES:
+            raise NoRoom(f"more than {XATTRS_MAX_BYTES} bytes of attributes")
+        self._set_xattrs(ino, row._replace(mode=mode), attributes)
+
+    def removexattr(self, ino: int, name: bytes) -> None:
+        """Remove an extended attribute. Raises NoData."""
+        row = self._inodes.row(ino)
+        attributes = dict(row.xattrs)
+        if attributes.pop(name, None) is None:
+            raise NoData(f"there is no attribute {name!r}")
+        self._set_xattrs(ino, row, attributes)
+
+    def _set_xattrs(self, ino: int, row: InodeRow, attributes: dict[bytes, bytes]) -> None:
+        xattrs = tuple(sorted(attributes.items()))
+        self._inodes.change(ino, row._replace(xattrs=xattrs, ctime_ns=now_ns()))
+
+
+def _acl_after_chmod(
+    xattrs: tuple[tuple[bytes, bytes], ...], mode: int
+) -> tuple[tuple[bytes, bytes], ...]:
+    return tuple(
+        (name, acl.encode(acl.with_mode(acl.parse(value), mode)) if name == acl.ACCESS else value)
+        for name, value in xattrs
+    )
+
+
+def _without_privileges(mode: int) -> int:
+    """Return the mode that is left when the owner changes: nobody else's privileges."""
+    if stat.S_ISDIR(mode):
+        return mode
+    mode &= ~stat.S_ISUID
+    return mode & ~stat.S_ISGID if mode & stat.S_IXGRP else mode

@@ -1,0 +1,146 @@
+"""A writable branch: what the kernel asks of a file system, as plain calls. Knows no pyfuse3.
+
+All calls come from one thread, the loop's, and none of them waits for the disk but to read small
+things. Changes are in memory until a checkpoint (`vfs.fs.branch.checkpoint`) has stored them;
+`store` runs in a worker thread between `begin_checkpoint` and `end_checkpoint`.
+
+Whoever mounts lets the kernel check permissions (default_permissions), so nothing here does.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Final
+
+from vfs.fs.attrs import BLOCK_BYTES, Statfs
+from vfs.fs.branch.attributes import Attributes
+from vfs.fs.branch.checkpoint import Checkpoint, Stage
+from vfs.fs.branch.files import OpenFiles
+from vfs.fs.branch.inodes import Inodes
+from vfs.fs.branch.names import Names
+from vfs.fs.branch.state import State
+from vfs.repo.blobs import FileReader
+from vfs.repo.origin import Origin
+from vfs.repo.repository import Repository
+
+if TYPE_CHECKING:
+    from vfs.store.overlaybatch import OverlayBatch
+    from vfs.store.store import Store
+
+_STORE_THREADS: Final = 2
+
+
+class Branch:
+    """An open branch. Its process is the only one that writes it."""
+
+    def __init__(self, store: Store, data_set: str, branch: str) -> None:
+        """Open the branch as it was last stored. Raises NotFound."""
+        self.data_set, self.branch = data_set, branch
+        self._store = store
+        repo = Repository(store)
+        header = store.overlays.open(data_set, branch)
+        self.overlay = header.id
+        root = None if header.origin is None else repo.commit(header.origin).root
+        origin = Origin(repo.nodes, root, store.numbering)
+        self._state = State(store.overlays.rows(header.id), origin, pristine=header.seq == 0)
+        self.inodes = Inodes(self._state)
+        self.names = Names(self.inodes, header.next_ino)
+        self.files = OpenFiles(self.inodes, FileReader(repo.reader))
+        self.attributes = Attributes(self.inodes, self.files)
+        self._pool = ThreadPoolExecutor(_STORE_THREADS, thread_name_prefix="vfs-store")
+        rows = store.overlays.rows(header.id)
+        self._stage = Stage(store, root, rows, self._write, self._pool)
+        self._claimed = header.dirty
+
+    @property
+    def is_claimed(self) -> bool:
+        """Say whether changes may be made: nobody else moves the branch."""
+        return self._claimed
+
+    def claim(self) -> None:
+        """See to it that nobody else moves the branch; durable. In any thread. Raises Conflict."""
+        self._store.overlays.claim(self.data_set, self.branch, self.overlay)
+        self._claimed = True
+
+    def release_claim(self) -> None:
+        """Have the next change claim the branch again: a commit of what is stored may follow."""
+        self._claimed = False
+
+    def is_outdated(self) -> bool:
+        """Say whether the branch was moved by somebody else, so that it has to be opened again."""
+        header = self._store.overlays.header(self.data_set, self.branch)
+        ref = self._store.refs.get(self.data_set, self.branch)
+        if header is None or header.id != self.overlay:
+            return True
+        return header.head != (None if ref is None else ref.commit)
+
+    def _write(self, batch: OverlayBatch) -> None:
+        self._store.overlays.write(self.data_set, self.branch, self.overlay, batch)
+
+    def close(self) -> None:
+        """Let go of the store; what is in no checkpoint is lost."""
+        self._pool.shutdown()
+
+    def new_reader(self) -> FileReader:
+        """Return what carries out read plans in another thread."""
+        return FileReader(self._store.reader())
+
+    def statfs(self) -> Statfs:
+        """Return the size of the disk that holds the store, and what is free on it."""
+        total, free, available = self._store.free_bytes()
+        more = available // BLOCK_BYTES
+        return Statfs(
+            blocks=total // BLOCK_BYTES,
+            bfree=free // BLOCK_BYTES,
+            bavail=more,
+            files=self._store.numbering.count() + more,
+            ffree=more,
+        )
+
+    # checkpoints
+
+    @property
+    def dirty_bytes(self) -> int:
+        """Return the bytes of files that are in memory only."""
+        frozen = self._state.frozen
+        return self._state.dirty.bytes + (frozen.bytes if frozen else 0)
+
+    @property
+    def dirty_rows(self) -> int:
+        """Return about how many rows the next checkpoint is to store."""
+        return self._state.dirty.weight()
+
+    @property
+    def is_dirty(self) -> bool:
+        """Say whether there is something that no finished checkpoint holds."""
+        return not self._state.dirty.is_empty() or self._state.frozen is not None
+
+    def begin_checkpoint(self, *, settle: bool = False) -> Checkpoint | None:
+        """Freeze the branch as it is now; None where nothing changed.
+
+        *settle*: files that were closed get their final form. Between this and `end_checkpoint` or
+        `fail_checkpoint` no other may begin.
+        """
+        if settle:
+            self.files.settle()
+        if self._state.dirty.is_empty():
+            return None
+        layer = self._state.freeze()
+        return Checkpoint(layer, writers=self.files.writers(), next_ino=self.names.next_ino)
+
+    def store(self, checkpoint: Checkpoint) -> None:
+        """Store a checkpoint; durable on return. In a worker thread. Raises StoreFull."""
+        checkpoint.store(self._stage)
+
+    def end_checkpoint(self, checkpoint: Checkpoint) -> None:
+        """Note that a checkpoint is stored."""
+        for inodes in (self._state.dirty.inodes, checkpoint.layer.inodes):
+            for ino, stored in checkpoint.contents.items():
+                row = inodes.get(ino)
+                if row is not None:
+                    inodes[ino] = stored.of(row)
+        self._state.stored()
+
+    def fail_checkpoint(self) -> None:
+        """Note that the checkpoint was not stored; nothing of it is lost."""
+        self._state.not_stored()

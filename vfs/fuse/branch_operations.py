@@ -1,0 +1,328 @@
+"""What the kernel asks of a writable branch, put to a `Branch`: one call per handler and no logic.
+
+All handlers run in the loop's thread and, where nothing has to be waited for, to their end at once.
+One `EntryAttributes` is filled again and again: pyfuse3 has copied it before another handler runs.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
+
+import pyfuse3
+import trio
+from pyfuse3 import EntryAttributes, FileInfo, FUSEError, RequestContext, SetattrFields
+
+from vfs.errors import NotFound
+from vfs.fs.branch.attributes import SetAttr
+from vfs.fuse.errnos import async_handler, handler
+from vfs.fuse.flusher import PERIOD_SECONDS, Flusher, sync_kernel
+
+if TYPE_CHECKING:
+    from vfs.fs.branch.branch import Branch
+    from vfs.fs.branch.content import ReadPlan
+    from vfs.model.overlay import InodeRow
+    from vfs.repo.blobs import FileReader
+
+TIMEOUT_SECONDS: Final = 1e9
+"""All changes come through this mount, so the kernel knows of each of them."""
+
+INLINE_BYTES: Final = 128 * 1024
+"""Reads up to here are answered in the loop's thread: a hop to another one costs 100 us."""
+
+
+class BranchOperations(pyfuse3.Operations):
+    """Read and write handlers of one branch."""
+
+    supports_dot_lookup = True
+    enable_acl = True
+    enable_writeback_cache = True
+
+    def __init__(self, branch: Branch, *, dirty_limit: int, mountpoint: str) -> None:
+        super().__init__()
+        self._branch = branch
+        self._inodes, self._names = branch.inodes, branch.names
+        self._files, self._attributes = branch.files, branch.attributes
+        self._mountpoint = mountpoint
+        self._flusher = Flusher(branch, dirty_limit=dirty_limit)
+        self._readers: list[FileReader] = []
+        self._direct: set[int] = set()  # inodes that O_DIRECT was used on
+        self._entry = EntryAttributes()
+        self._entry.entry_timeout = self._entry.attr_timeout = TIMEOUT_SECONDS
+        self._entry.generation = branch.overlay
+        self._absent = EntryAttributes()
+        self._absent.st_ino = 0
+        self._absent.entry_timeout = TIMEOUT_SECONDS
+
+    # what the daemon calls
+
+    async def run_background(self) -> None:
+        """Store what changes, until cancelled."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._flusher.run)
+            nursery.start_soon(self._call_in)
+
+    async def _call_in(self) -> None:
+        """Ask the kernel for what it holds back; it would keep it for 30 s."""
+        while True:
+            await trio.sleep(PERIOD_SECONDS)
+            if self._files.has_writers():
+                await sync_kernel(self._mountpoint)
+
+    async def checkpoint(self) -> None:
+        """Return when all that the kernel handed over so far is durable. Raises StoreFull."""
+        # Whatever comes from here on is not part of it, and claims the branch again.
+        self._branch.release_claim()
+        await self._flusher.flush()
+
+    async def finish(self) -> None:
+        """Store what is left, at the end; nothing is served any more."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._flusher.run)
+            await self._flusher.flush()
+            nursery.cancel_scope.cancel()
+
+    # looking
+
+    @handler
+    def lookup(self, parent_inode: int, name: bytes, ctx: RequestContext) -> EntryAttributes:
+        try:
+            ino, row = self._inodes.lookup(parent_inode, name)
+        except NotFound:
+            return self._absent
+        return self._fill(ino, row)
+
+    @handler
+    def getattr(self, inode: int, ctx: RequestContext) -> EntryAttributes:
+        return self._fill(inode, self._inodes.row(inode))
+
+    @handler
+    def readlink(self, inode: int, ctx: RequestContext) -> bytes:
+        return self._inodes.readlink(inode)
+
+    @handler
+    def opendir(self, inode: int, ctx: RequestContext) -> int:
+        return self._names.opendir(inode)
+
+    @handler
+    def readdir(self, fh: int, start_id: int, token: pyfuse3.ReaddirToken) -> None:
+        for name, ino, row, position in self._names.readdir(fh, start_id):
+            if not pyfuse3.readdir_reply(token, name, self._fill(ino, row), position):
+                return
+
+    @handler
+    def releasedir(self, fh: int) -> None:
+        self._names.releasedir(fh)
+
+    async def forget(self, inode_list: Sequence[tuple[int, int]]) -> None:
+        """Drop what has no name any more."""
+        self._inodes.forget([ino for ino, _ in inode_list])
+
+    @handler
+    def statfs(self, ctx: RequestContext) -> pyfuse3.StatvfsData:
+        facts = self._branch.statfs()
+        answer = pyfuse3.StatvfsData()
+        answer.f_bsize = answer.f_frsize = facts.bsize
+        answer.f_blocks = facts.blocks
+        answer.f_bfree = facts.bfree
+        answer.f_bavail = facts.bavail
+        answer.f_files = facts.files
+        answer.f_ffree = answer.f_favail = facts.ffree
+        answer.f_namemax = facts.namemax
+        return answer
+
+    # names
+
+    @async_handler
+    async def create(
+        self, parent_inode: int, name: bytes, mode: int, flags: int, ctx: RequestContext
+    ) -> tuple[FileInfo, EntryAttributes]:
+        await self._room()
+        mode = stat.S_IFREG | stat.S_IMODE(mode)
+        ino, row = self._names.make(parent_inode, name, mode, ctx.uid, ctx.gid)
+        return FileInfo(fh=self._files.open(ino, flags), keep_cache=True), self._fill(ino, row)
+
+    @async_handler
+    async def mknod(
+        self, parent_inode: int, name: bytes, mode: int, rdev: int, ctx: RequestContext
+    ) -> EntryAttributes:
+        await self._room()
+        return self._fill(*self._names.make(parent_inode, name, mode, ctx.uid, ctx.gid, rdev=rdev))
+
+    @async_handler
+    async def mkdir(
+        self, parent_inode: int, name: bytes, mode: int, ctx: RequestContext
+    ) -> EntryAttributes:
+        await self._room()
+        mode = stat.S_IFDIR | stat.S_IMODE(mode)
+        return self._fill(*self._names.make(parent_inode, name, mode, ctx.uid, ctx.gid))
+
+    @async_handler
+    async def symlink(
+        self, parent_inode: int, name: bytes, target: bytes, ctx: RequestContext
+    ) -> EntryAttributes:
+        await self._room()
+        mode = stat.S_IFLNK | 0o777
+        return self._fill(
+            *self._names.make(parent_inode, name, mode, ctx.uid, ctx.gid, target=target)
+        )
+
+    @async_handler
+    async def link(
+        self, inode: int, new_parent_inode: int, new_name: bytes, ctx: RequestContext
+    ) -> EntryAttributes:
+        await self._room()
+        return self._fill(inode, self._names.link(inode, new_parent_inode, new_name))
+
+    @async_handler
+    async def unlink(self, parent_inode: int, name: bytes, ctx: RequestContext) -> None:
+        await self._room()
+        self._names.unlink(parent_inode, name)
+
+    @async_handler
+    async def rmdir(self, parent_inode: int, name: bytes, ctx: RequestContext) -> None:
+        await self._room()
+        self._names.rmdir(parent_inode, name)
+
+    @async_handler
+    async def rename(
+        self,
+        parent_inode_old: int,
+        name_old: bytes,
+        parent_inode_new: int,
+        name_new: bytes,
+        flags: int,
+        ctx: RequestContext,
+    ) -> None:
+        await self._room()
+        self._names.rename(parent_inode_old, name_old, parent_inode_new, name_new, flags)
+
+    # attributes
+
+    @async_handler
+    async def setattr(
+        self,
+        inode: int,
+        attr: EntryAttributes,
+        fields: SetattrFields,
+        fh: int | None,
+        ctx: RequestContext,
+    ) -> EntryAttributes:
+        await self._room()
+        change = SetAttr(
+            mode=attr.st_mode if fields.update_mode else None,
+            uid=attr.st_uid if fields.update_uid else None,
+            gid=attr.st_gid if fields.update_gid else None,
+            size=attr.st_size if fields.update_size else None,
+            atime_ns=attr.st_atime_ns if fields.update_atime else None,
+            mtime_ns=attr.st_mtime_ns if fields.update_mtime else None,
+            ctime_ns=attr.st_ctime_ns if fields.update_ctime else None,
+        )
+        return self._fill(inode, self._attributes.setattr(inode, change))
+
+    @handler
+    def getxattr(self, inode: int, name: bytes, ctx: RequestContext) -> bytes:
+        return self._attributes.getxattr(inode, name)
+
+    @handler
+    def listxattr(self, inode: int, ctx: RequestContext) -> Sequence[bytes]:
+        names = self._attributes.listxattr(inode)
+        if ctx.uid == 0:
+            return names
+        # The kernel keeps the values to itself (xattr_permission), and leaves the names to us.
+        return [name for name in names if not name.startswith(b"trusted.")]
+
+    @async_handler
+    async def setxattr(self, inode: int, name: bytes, value: bytes, ctx: RequestContext) -> None:
+        await self._room()
+        self._attributes.setxattr(inode, name, value)
+
+    @async_handler
+    async def removexattr(self, inode: int, name: bytes, ctx: RequestContext) -> None:
+        await self._room()
+        self._attributes.removexattr(inode, name)
+
+    # open files
+
+    @async_handler
+    async def open(self, inode: int, flags: int, ctx: RequestContext) -> FileInfo:
+        if flags & os.O_TRUNC:
+            await self._room()
+            self._attributes.setattr(inode, SetAttr(size=0))
+        return FileInfo(fh=self._files.open(inode, flags), keep_cache=self._may_keep(inode, flags))
+
+    def _may_keep(self, inode: int, flags: int) -> bool:
+        """Say whether the kernel's pages of a file hold what is in it.
+
+        They do, as all goes through them, until O_DIRECT goes past them.
+        """
+        if flags & os.O_DIRECT:
+            self._direct.add(inode)
+            return False
+        if inode in self._direct:
+            self._direct.discard(inode)
+            return False
+        return True
+
+    @async_handler
+    async def read(self, fh: int, off: int, size: int) -> bytes:
+        plan = self._files.plan_read(fh, off, size)
+        if plan is None:
+            return b""
+        if plan.bytes_to_read <= INLINE_BYTES:
+            return self._files.read_now(plan)
+        return await self._read_elsewhere(plan)
+
+    async def _read_elsewhere(self, plan: ReadPlan) -> bytes:
+        reader = self._readers.pop() if self._readers else self._branch.new_reader()
+        try:
+            return await trio.to_thread.run_sync(plan.read, reader)
+        finally:
+            self._readers.append(reader)
+
+    @async_handler
+    async def write(self, fh: int, off: int, buf: bytes) -> int:
+        await self._room()
+        return self._files.write(fh, off, buf)
+
+    @handler
+    def flush(self, fh: int) -> None:
+        # The kernel has written all back by now. Once answered like this it is never asked again.
+        raise FUSEError(errno.ENOSYS)
+
+    @handler
+    def release(self, fh: int) -> None:
+        self._files.release(fh)
+
+    @async_handler
+    async def fsync(self, fh: int, datasync: bool) -> None:
+        await self._flusher.flush()
+
+    @async_handler
+    async def fsyncdir(self, fh: int, datasync: bool) -> None:
+        await self._flusher.flush()
+
+    async def _room(self) -> None:
+        """Wait until a change may be made. Raises Conflict, StoreFull."""
+        if not self._branch.is_claimed:
+            await trio.to_thread.run_sync(self._branch.claim)
+        if self._flusher.is_behind:
+            await self._flusher.make_room()
+
+    def _fill(self, ino: int, row: InodeRow) -> EntryAttributes:
+        entry = self._entry
+        entry.st_ino = ino
+        entry.st_mode = row.mode
+        entry.st_nlink = row.nlink
+        entry.st_uid = row.uid
+        entry.st_gid = row.gid
+        entry.st_rdev = row.rdev
+        entry.st_size = 4096 if stat.S_ISDIR(row.mode) else row.size
+        entry.st_blocks = self._files.blocks(ino, row)
+        entry.st_atime_ns = row.atime_ns
+        entry.st_mtime_ns = row.mtime_ns
+        entry.st_ctime_ns = row.ctime_ns
+        return entry
