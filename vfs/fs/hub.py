@@ -27,6 +27,8 @@ _DOTS: Final = 2
 class Hub(Snapshots):
     """The top directory, and below it all snapshots."""
 
+    _top_mode = 0o555
+
     def __init__(self, repo: Repository) -> None:
         super().__init__(repo)
         self._refs: list[Ref] = []
@@ -80,7 +82,7 @@ class Hub(Snapshots):
         first = bisect_right(refs, offset - _DOTS, key=lambda ref: ref.slot)
         for ref in islice(refs, first, None):
             name = f"{ref.data_set}@{ref.name}".encode("ascii")
-            yield name, _listed(ref), ref.slot + _DOTS
+            yield name, self._listed(ref), ref.slot + _DOTS
 
     def readlink(self, node: int) -> bytes:
         if _is_link(node):
@@ -101,7 +103,7 @@ class Hub(Snapshots):
     def _top(self) -> Attr:
         refs = self._refs_by_slot()
         changed_ns = max((ref.time_ns for ref in refs), default=0)
-        mode = stat.S_IFDIR | 0o555
+        mode = stat.S_IFDIR | self._top_mode
         uid, gid, timeout = os.getuid(), os.getgid(), NAMES_TIMEOUT
         nlink = 2 + len(refs)
         return Attr(ROOT, ROOT, mode, nlink, uid, gid, 0, 4096, 8, changed_ns, timeout, timeout)
@@ -118,6 +120,16 @@ class Hub(Snapshots):
             self._refs_slot = newest
         return self._refs
 
+    def _listed(self, ref: Ref) -> Attr:
+        """Return what a listing says of a root: its name and that it is a directory.
+
+        Nothing of it is kept, so whoever uses the name looks it up. Listing 5,000 names so reads no
+        commit, and a damaged one does not hide the others.
+        """
+        node = position(ref.slot, 0)
+        mode = stat.S_IFDIR | 0o755
+        return Attr(node, node, mode, 2, 0, 0, 0, 0, 0, ref.time_ns, 0, 0)
+
     def _link(self, slot: int) -> Attr:
         node = position(slot, LINK_RANK)
         size = len(self._link_target(slot))
@@ -129,17 +141,6 @@ class Hub(Snapshots):
     def _link_target(self, slot: int) -> bytes:
         target = self.slot(slot)
         return f"{target.data_set}@{target.name}".encode("ascii")
-
-
-def _listed(ref: Ref) -> Attr:
-    """Return what a listing says of a root: its name and that it is a directory.
-
-    Nothing of it is kept, so whoever uses the name looks it up. Listing 5,000 names so reads no
-    commit, and a damaged one does not hide the others.
-    """
-    node = position(ref.slot, 0)
-    mode = stat.S_IFDIR | 0o755
-    return Attr(node, node, mode, 2, 0, 0, 0, 0, 0, ref.time_ns, 0, 0)
 
 
 def _is_link(node: int) -> bool:

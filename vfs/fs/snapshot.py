@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-from vfs.errors import CorruptObject, IsADirectory, NoData, NotFound, NotSupported
+from vfs.errors import CorruptObject, IsADirectory, NoData, NotFound, NotSupported, ReadOnly
 from vfs.fs.attrs import BLOCK_BYTES, FOREVER, Attr, Statfs, directory_attr, file_attr
 from vfs.fs.nodes import is_position, position, split_position
 from vfs.fs.trace import paths_of
@@ -195,6 +195,9 @@ class Snapshots:
     def _xattrs(self, node: int) -> tuple[tuple[bytes, bytes], ...]:
         entry = self.directory(node).entry if is_position(node) else self.file(node)
         return Extra.decode(entry.extra).xattrs
+
+    def mkdir(self, parent: int, name: bytes) -> Attr:
+        raise ReadOnly("a version never changes")
 
     def statfs(self) -> Statfs:
         total, free, available = self.repo.store.free_bytes()

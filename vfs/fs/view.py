@@ -9,7 +9,7 @@ from vfs.fs.attrs import Attr, Statfs
 
 
 class View(Protocol):
-    """A read-only file system. Stateless but for caches: any process can answer any call.
+    """A file system in which nothing is written to. Any process can answer any call.
 
     Calls come from one thread. They raise `vfs.errors` only: NotFound for a node or name that is
     not there, CorruptObject for damage.
@@ -44,6 +44,9 @@ class View(Protocol):
 
     def listxattr(self, node: int) -> list[bytes]:
         """Return the names of the extended attributes."""
+
+    def mkdir(self, parent: int, name: bytes) -> Attr:
+        """Make what a directory of that name stands for. Raises ReadOnly."""
 
     def statfs(self) -> Statfs:
         """Return the size of the disk that holds the store, and what is free on it."""

@@ -10,6 +10,7 @@ import errno
 import os
 import stat
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 import pyfuse3
@@ -17,6 +18,7 @@ import trio
 from pyfuse3 import EntryAttributes, FileInfo, FUSEError, RequestContext, SetattrFields
 
 from vfs.errors import NotFound
+from vfs.fs.branch.acl import ACCESS as ACL_ACCESS
 from vfs.fs.branch.attributes import SetAttr
 from vfs.fuse.errnos import async_handler, handler
 from vfs.fuse.flusher import PERIOD_SECONDS, Flusher, sync_kernel
@@ -24,6 +26,7 @@ from vfs.fuse.flusher import PERIOD_SECONDS, Flusher, sync_kernel
 if TYPE_CHECKING:
     from vfs.fs.branch.branch import Branch
     from vfs.fs.branch.content import ReadPlan
+    from vfs.fs.branch.restore import Outdated
     from vfs.model.overlay import InodeRow
     from vfs.repo.blobs import FileReader
 
@@ -77,6 +80,12 @@ class BranchOperations(pyfuse3.Operations):
         # Whatever comes from here on is not part of it, and claims the branch again.
         self._branch.release_claim()
         await self._flusher.flush()
+
+    async def restore(self, path: tuple[bytes, ...]) -> None:
+        """Give up what was changed at a path and below. Raises NotFound."""
+        await self._flusher.flush()
+        outdated = self._branch.restore(path)
+        await trio.to_thread.run_sync(_tell_kernel, outdated)
 
     async def finish(self) -> None:
         """Store what is left, at the end; nothing is served any more."""
@@ -142,7 +151,7 @@ class BranchOperations(pyfuse3.Operations):
     ) -> tuple[FileInfo, EntryAttributes]:
         await self._room()
         mode = stat.S_IFREG | stat.S_IMODE(mode)
-        ino, row = self._names.make(parent_inode, name, mode, ctx.uid, ctx.gid)
+        ino, row = self._names.make(parent_inode, name, mode, ctx.uid, ctx.gid, umask=ctx.umask)
         return FileInfo(fh=self._files.open(ino, flags), keep_cache=True), self._fill(ino, row)
 
     @async_handler
@@ -150,7 +159,11 @@ class BranchOperations(pyfuse3.Operations):
         self, parent_inode: int, name: bytes, mode: int, rdev: int, ctx: RequestContext
     ) -> EntryAttributes:
         await self._room()
-        return self._fill(*self._names.make(parent_inode, name, mode, ctx.uid, ctx.gid, rdev=rdev))
+        return self._fill(
+            *self._names.make(
+                parent_inode, name, mode, ctx.uid, ctx.gid, umask=ctx.umask, rdev=rdev
+            )
+        )
 
     @async_handler
     async def mkdir(
@@ -158,7 +171,9 @@ class BranchOperations(pyfuse3.Operations):
     ) -> EntryAttributes:
         await self._room()
         mode = stat.S_IFDIR | stat.S_IMODE(mode)
-        return self._fill(*self._names.make(parent_inode, name, mode, ctx.uid, ctx.gid))
+        return self._fill(
+            *self._names.make(parent_inode, name, mode, ctx.uid, ctx.gid, umask=ctx.umask)
+        )
 
     @async_handler
     async def symlink(
@@ -238,7 +253,8 @@ class BranchOperations(pyfuse3.Operations):
     @async_handler
     async def setxattr(self, inode: int, name: bytes, value: bytes, ctx: RequestContext) -> None:
         await self._room()
-        self._attributes.setxattr(inode, name, value)
+        in_group = name != ACL_ACCESS or ctx.uid == 0 or self._inodes.row(inode).gid in _groups(ctx)
+        self._attributes.setxattr(inode, name, value, in_group=in_group)
 
     @async_handler
     async def removexattr(self, inode: int, name: bytes, ctx: RequestContext) -> None:
@@ -251,7 +267,7 @@ class BranchOperations(pyfuse3.Operations):
     async def open(self, inode: int, flags: int, ctx: RequestContext) -> FileInfo:
         if flags & os.O_TRUNC:
             await self._room()
-            self._attributes.setattr(inode, SetAttr(size=0))
+            self._attributes.truncate(inode, privileged=ctx.uid == 0)
         return FileInfo(fh=self._files.open(inode, flags), keep_cache=self._may_keep(inode, flags))
 
     def _may_keep(self, inode: int, flags: int) -> bool:
@@ -326,3 +342,16 @@ class BranchOperations(pyfuse3.Operations):
         entry.st_mtime_ns = row.mtime_ns
         entry.st_ctime_ns = row.ctime_ns
         return entry
+
+
+def _tell_kernel(outdated: Outdated) -> None:
+    """Have the kernel forget what was restored behind its back."""
+    for ino in outdated.inodes:
+        with suppress(OSError):  # it does not know it
+            pyfuse3.invalidate_inode(ino)
+    for parent, name in outdated.names:
+        pyfuse3.invalidate_entry_async(parent, name, ignore_enoent=True)
+
+
+def _groups(ctx: RequestContext) -> set[int]:
+    return {ctx.gid, *pyfuse3.get_sup_groups(ctx.pid)}

@@ -126,6 +126,13 @@ class SnapshotOperations(pyfuse3.Operations):
         return [name for name in names if not name.startswith(b"trusted.")]
 
     @handler
+    def mkdir(
+        self, parent_inode: int, name: bytes, mode: int, ctx: RequestContext
+    ) -> EntryAttributes:
+        attr = self.view.mkdir(parent_inode, name)
+        return self._fill(attr, attr.node)
+
+    @handler
     def statfs(self, ctx: RequestContext) -> pyfuse3.StatvfsData:
         facts = self.view.statfs()
         answer = pyfuse3.StatvfsData()
@@ -142,7 +149,7 @@ class SnapshotOperations(pyfuse3.Operations):
     def _refuse(self, *_: Any, **__: Any) -> NoReturn:
         raise ReadOnly("a version never changes")
 
-    setattr = mknod = mkdir = unlink = rmdir = symlink = rename = link = _refuse
+    setattr = mknod = unlink = rmdir = symlink = rename = link = _refuse
     create = write = setxattr = removexattr = _refuse
 
     def _fill(self, attr: Attr, ino: int) -> EntryAttributes:

@@ -20,16 +20,15 @@ FUSE_FLAGS: Final = frozenset(("allow_other", "allow_root", "auto_unmount"))
 FUSE_VALUES: Final = frozenset(("context", "fscontext", "defcontext", "rootcontext"))
 
 NOT_TO_BE_HAD: Final = {
-    "rw": "versions are read-only",
     "fsname": "it shows the store",
     "subtype": f"it is '{SUBTYPE}'",
     "max_read": "pyfuse3 does not agree on it with the kernel",
 }
 WITHOUT_EFFECT: Final = frozenset(
-    "ro default_permissions defaults diratime nodiratime relatime norelatime strictatime"
+    "ro rw default_permissions defaults diratime nodiratime relatime norelatime strictatime"
     " nostrictatime lazytime nolazytime sync async dirsync".split()
 )
-"""On anyway, or about writing (access times, too): libfuse 3.14 does not even know them all."""
+"""On anyway, or not a matter of options (access times, too); libfuse 3.14 knows but some."""
 FOR_MOUNT_ITSELF: Final = frozenset(
     "auto noauto user nouser users owner group nofail _netdev nonempty".split()
 )
@@ -43,11 +42,15 @@ def split(options: Iterable[str]) -> list[str]:
     return [option for text in options for option in text.split(",") if option]
 
 
-def libfuse_options(options: Iterable[str], *, store: Path, allow_other: bool) -> set[str]:
+def libfuse_options(
+    options: Iterable[str], *, store: Path, allow_other: bool, writable: bool = False
+) -> set[str]:
     """Return what to give to pyfuse3 for *options*. Raises MountProblem for what can't be had."""
     chosen: dict[str, str] = {}
     for option in split(options):
         name = option.partition("=")[0]
+        if name == "rw" and not writable:
+            raise MountProblem("'rw' can't be set: versions are read-only", hint="leave 'rw' out")
         if name in NOT_TO_BE_HAD:
             raise MountProblem(
                 f"'{name}' can't be set: {NOT_TO_BE_HAD[name]}", hint=f"leave '{name}' out"
@@ -60,8 +63,9 @@ def libfuse_options(options: Iterable[str], *, store: Path, allow_other: bool) -
             raise _unknown(option)
     if allow_other:
         chosen["allow_other"] = "allow_other"
+    if not writable:
+        chosen["ro"] = "ro"
     return set(chosen.values()) | {
-        "ro",
         "default_permissions",
         f"subtype={SUBTYPE}",
         f"fsname={_escape(store)}",

@@ -45,7 +45,7 @@ class Session:
         """Mount and answer the kernel's INIT. Raises MountProblem with what libfuse said."""
         self._operations = SnapshotOperations()
         self._fd = -1
-        with _captured_stderr() as said:
+        with captured_stderr() as said:
             try:
                 pyfuse3.init(self._operations, mountpoint, options)
             except RuntimeError as exc:
@@ -109,7 +109,7 @@ class Session:
 
 
 @contextmanager
-def _captured_stderr() -> Iterator[Callable[[], str]]:
+def captured_stderr() -> Iterator[Callable[[], str]]:
     """Catch what libfuse and fusermount3 print: the reason is nowhere else to be had.
 
     Where all goes well, a warning among it is passed on.

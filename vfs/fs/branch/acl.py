@@ -15,6 +15,8 @@ from vfs.errors import InvalidInput
 ACCESS: Final = b"system.posix_acl_access"
 DEFAULT: Final = b"system.posix_acl_default"
 
+NAMES: Final = (ACCESS, DEFAULT)
+
 _VERSION: Final = struct.pack("<I", 2)
 _RECORD: Final = struct.Struct("<HHI")
 _USER_OBJ, _USER, _GROUP_OBJ, _GROUP, _MASK, _OTHER = 1, 2, 4, 8, 16, 32

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import stat
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from vfs.errors import (
     FileTooLarge,
+    InvalidInput,
     IsADirectory,
     NoData,
     NoRoom,
@@ -17,6 +18,8 @@ from vfs.fs.branch.files import OpenFiles
 from vfs.fs.branch.inodes import Inodes, now_ns
 from vfs.model.entry import SIZE_MAX_BYTES, XATTRS_MAX_BYTES
 from vfs.model.overlay import InodeRow
+
+_NAMESPACES: Final = (b"user.", b"trusted.", b"security.")
 
 
 class SetAttr(NamedTuple):
@@ -61,6 +64,11 @@ class Attributes:
         self._inodes.state.put(ino, row, counts=False)
         return row
 
+    def truncate(self, ino: int, *, privileged: bool) -> None:
+        """Empty a file that is being opened (O_TRUNC)."""
+        mode = self._inodes.row(ino).mode
+        self.setattr(ino, SetAttr(size=0, mode=mode if privileged else _without_privileges(mode)))
+
     def _truncate(self, ino: int, row: InodeRow, size: int) -> None:
         if not stat.S_ISREG(row.mode):
             raise IsADirectory("only regular files have a size to set")
@@ -71,6 +79,7 @@ class Attributes:
 
     def getxattr(self, ino: int, name: bytes) -> bytes:
         """Return an extended attribute. Raises NoData."""
+        _check_name(name)
         for key, value in self._inodes.row(ino).xattrs:
             if key == name:
                 return value
@@ -80,32 +89,41 @@ class Attributes:
         """Return the names of the extended attributes."""
         return [key for key, _ in self._inodes.row(ino).xattrs]
 
-    def setxattr(self, ino: int, name: bytes, value: bytes) -> None:
-        """Set an extended attribute; an access ACL sets the mode as well."""
+    def setxattr(self, ino: int, name: bytes, value: bytes, *, in_group: bool = True) -> None:
+        """Set an extended attribute; an access ACL sets the mode as well.
+
+        *in_group*: who asks may keep a set-gid bit, as root and members of the group may.
+        """
+        _check_name(name)
         row = self._inodes.row(ino)
         attributes = dict(row.xattrs)
         mode = row.mode
-        if name in (acl.ACCESS, acl.DEFAULT):
+        if name not in acl.NAMES:
+            attributes[name] = value
+        elif not value:
+            attributes.pop(name, None)
+        else:
             if name == acl.DEFAULT and not stat.S_ISDIR(mode):
                 raise NotSupported("only directories have a default ACL")
             rules = acl.parse(value)
             if name == acl.ACCESS:
                 mode = acl.mode_of(rules, mode)
+                if not in_group:
+                    mode &= ~stat.S_ISGID
             if name == acl.ACCESS and acl.is_plain(rules):
                 attributes.pop(name, None)
             else:
                 attributes[name] = acl.encode(rules)
-        else:
-            attributes[name] = value
         if sum(3 + len(key) + len(data) for key, data in attributes.items()) > XATTRS_MAX_BYTES:
             raise NoRoom(f"more than {XATTRS_MAX_BYTES} bytes of attributes")
         self._set_xattrs(ino, row._replace(mode=mode), attributes)
 
     def removexattr(self, ino: int, name: bytes) -> None:
-        """Remove an extended attribute. Raises NoData."""
+        """Remove an extended attribute. Raises NoData; not for an ACL, which is then the mode."""
+        _check_name(name)
         row = self._inodes.row(ino)
         attributes = dict(row.xattrs)
-        if attributes.pop(name, None) is None:
+        if attributes.pop(name, None) is None and name not in acl.NAMES:
             raise NoData(f"there is no attribute {name!r}")
         self._set_xattrs(ino, row, attributes)
 
@@ -121,6 +139,15 @@ def _acl_after_chmod(
         (name, acl.encode(acl.with_mode(acl.parse(value), mode)) if name == acl.ACCESS else value)
         for name, value in xattrs
     )
+
+
+def _check_name(name: bytes) -> None:
+    if name in acl.NAMES:
+        return
+    if not name.startswith(_NAMESPACES):
+        raise NotSupported(f"attributes like {name!r} can't be had")
+    if name in _NAMESPACES:
+        raise InvalidInput("a namespace is no attribute")
 
 
 def _without_privileges(mode: int) -> int:

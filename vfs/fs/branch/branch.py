@@ -12,12 +12,14 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final
 
+from vfs.errors import NotFound
 from vfs.fs.attrs import BLOCK_BYTES, Statfs
 from vfs.fs.branch.attributes import Attributes
 from vfs.fs.branch.checkpoint import Checkpoint, Stage
 from vfs.fs.branch.files import OpenFiles
 from vfs.fs.branch.inodes import Inodes
 from vfs.fs.branch.names import Names
+from vfs.fs.branch.restore import Outdated, Restorer
 from vfs.fs.branch.state import State
 from vfs.repo.blobs import FileReader
 from vfs.repo.origin import Origin
@@ -73,6 +75,19 @@ class Branch:
         if header is None or header.id != self.overlay:
             return True
         return header.head != (None if ref is None else ref.commit)
+
+    def restore(self, path: tuple[bytes, ...]) -> Outdated:
+        """Give up what was changed at a path and below; return what the kernel has to forget.
+
+        No checkpoint may be on its way. Raises NotFound.
+        """
+        header = self._store.overlays.header(self.data_set, self.branch)
+        if header is None or header.head is None:
+            raise NotFound(f"nothing was committed to '{self.data_set}@{self.branch}' yet")
+        repo = Repository(self._store)
+        restorer = Restorer(repo, repo.commit(header.head).root, self.inodes, self.names)
+        restorer.restore(path)
+        return restorer.outdated
 
     def _write(self, batch: OverlayBatch) -> None:
         self._store.overlays.write(self.data_set, self.branch, self.overlay, batch)

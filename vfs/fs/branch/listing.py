@@ -50,7 +50,9 @@ class Listing:
         while (found := self._held or next(self._rest, None)) is not None:
             name, ino, entry = self._held = found
             index += 1
-            if not self.outdated or self._state.find(self.directory, name) == ino:
+            if self.outdated:
+                ino, entry = self._state.find(self.directory, name), None
+            if ino:
                 yield name, ino, self._row(ino, entry), index + _DOTS
             self._held = None  # the kernel took it, or else would ask for it again
             self._next = index

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Iterator
+from itertools import islice
 from typing import Final
 
 from vfs.errors import (
@@ -46,19 +47,21 @@ class Names:
         uid: int,
         gid: int,
         *,
+        umask: int = 0,
         rdev: int = 0,
         target: bytes = b"",
     ) -> tuple[int, InodeRow]:
-        """Make an inode of any kind, with a name. Raises AlreadyExists."""
+        """Make an inode of any kind, with a name. Raises AlreadyExists.
+
+        A default ACL of the directory stands in the place of *umask*.
+        """
         directory = self._parent_for(parent, name)
         now = now_ns()
         is_dir = stat.S_ISDIR(mode)
         if directory.mode & stat.S_ISGID:
             gid = directory.gid
             mode |= stat.S_ISGID if is_dir else 0
-        xattrs: tuple[tuple[bytes, bytes], ...] = ()
-        if directory.xattrs and not stat.S_ISLNK(mode):
-            mode, xattrs = _inherit(directory, mode)
+        mode, xattrs = _inherit(directory, mode, umask)
         ino = NEW_INO | self.next_ino
         self.next_ino += 1
         row = InodeRow(
@@ -229,6 +232,10 @@ class Names:
         if row.nlink == 1:
             self._state.put_link(ino, row.parent, row.name, there=False)
 
+    def list(self, ino: int) -> Iterator[Listed]:
+        """Yield what is in a directory, without `.` and `..`."""
+        return islice(Listing(self._state, ino).read(0), 2, None)
+
     def opendir(self, ino: int) -> int:
         """Open a directory; return the handle."""
         if not stat.S_ISDIR(self._inodes.row(ino).mode):
@@ -248,11 +255,13 @@ class Names:
         self._inodes.use(self._listings.pop(handle).directory, -1)
 
 
-def _inherit(directory: InodeRow, mode: int) -> tuple[int, tuple[tuple[bytes, bytes], ...]]:
+def _inherit(
+    directory: InodeRow, mode: int, umask: int
+) -> tuple[int, tuple[tuple[bytes, bytes], ...]]:
     """Return mode and attributes of what is made in a directory with a default ACL."""
-    default = dict(directory.xattrs).get(acl.DEFAULT)
-    if default is None:
-        return mode, ()
+    default = dict(directory.xattrs).get(acl.DEFAULT) if directory.xattrs else None
+    if default is None or stat.S_ISLNK(mode):
+        return mode & ~umask, ()
     access, mode = acl.inherited(default, mode)
     xattrs = [(acl.ACCESS, access)] if access else []
     if stat.S_ISDIR(mode):

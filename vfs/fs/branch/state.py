@@ -94,13 +94,13 @@ class State:
         dirty.names.pop(ino, None)
         dirty.links.pop(ino, None)
         dirty.changed.discard(ino)
-        layer = dirty.files.pop(ino, None)
-        if layer is not None:
-            dirty.bytes -= layer.runs.size
+        self.drop_content(ino)
 
-    def keep(self, ino: int, row: InodeRow) -> None:
-        """Remember *row* as what is stored."""
-        self._kept.put(ino, row)
+    def drop_content(self, ino: int) -> None:
+        """Forget what was written to an inode since the last checkpoint."""
+        layer = self.dirty.files.pop(ino, None)
+        if layer is not None:
+            self.dirty.bytes -= layer.runs.size
 
     # names
 
