@@ -11,7 +11,8 @@ from typing import Any
 
 from tests.support.memory_view import MemoryView
 from vfs.daemon import MountSpec, supervisor
-from vfs.daemon.control import check, serve
+from vfs.daemon.checks import check
+from vfs.daemon.control import serve
 from vfs.errors import StoreError, VfsError
 from vfs.fuse import session
 

@@ -22,7 +22,8 @@ from vfs.repo import identity
 from vfs.repo.blobs import FileReader
 from vfs.repo.revisions import Resolved, Revisions, near_misses
 from vfs.repo.revparse import parse_revision
-from vfs.repo.trees import Nodes, Path, find, walk
+from vfs.repo.treepaths import Path
+from vfs.repo.trees import Nodes, find, walk
 from vfs.store.ingest import Ingest
 from vfs.store.layout import Kind
 from vfs.store.refs import Ref, RefChange, RefUpdate
@@ -151,16 +152,33 @@ class Repository:
             )
         return old
 
-    def delete_ref(self, data_set: str, name: str, *, kind: Literal["branch", "tag"]) -> None:
-        """Delete a branch or tag; its log stays. Raises NotFound."""
+    def delete_ref(
+        self,
+        data_set: str,
+        name: str,
+        *,
+        kind: Literal["branch", "tag"],
+        discard: bool = False,
+    ) -> None:
+        """Delete a branch or tag; its log stays. Raises NotFound.
+
+        Raises Conflict for a branch with changes that are not committed, unless *discard*.
+        """
         known = [ref.name for ref in self.refs(data_set) if ref.kind == kind]
         if name not in known:
             raise NotFound(
                 f"there is no {kind} '{name}' in '{data_set}'", hint=near_misses(name, known)
             )
         self.store.refs.delete(
-            data_set, name, kind, time_ns=now_ns(), who=identity.who(), why=f"{kind} deleted"
+            data_set,
+            name,
+            kind,
+            time_ns=now_ns(),
+            who=identity.who(),
+            why=f"{kind} deleted",
+            discard=discard,
         )
+        self.store.overlays.sweep()
 
     def _move(self, changes: list[RefChange], why: str) -> list[Ref]:
         return self.store.refs.move(changes, time_ns=now_ns(), who=identity.who(), why=why)
@@ -238,7 +256,7 @@ class Repository:
 
         *make_root* gets the branch's head (None for the first commit of a data set), and is
         called again when the branch moved meanwhile. Where its root is the head's, there is no
-        new commit.
+        new commit. Raises Conflict when the branch is written to and has changes of its own.
         """
         draft = Commit(
             root=_NO_ROOT,
@@ -252,7 +270,7 @@ class Repository:
             try:
                 return self._try_commit(data_set, branch, make_root, ingest, draft, tag)
             except Conflict:
-                continue
+                self.store.refs.require_committed(data_set, branch)
         raise Conflict(f"'{data_set}@{branch}' moves too fast to commit to it", hint="try again")
 
     def _try_commit(

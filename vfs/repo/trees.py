@@ -9,9 +9,9 @@ from typing import Final, NamedTuple
 
 from blake3 import blake3
 
-from vfs.errors import CorruptObject, NotADirectory, NotFound
+from vfs.errors import CorruptObject, NotFound
 from vfs.ids import ObjectId
-from vfs.model.entry import Entry, Extra, Totals, directory_entry
+from vfs.model.entry import Entry, Extra, Totals
 from vfs.model.node import (
     NOTHING,
     Child,
@@ -28,8 +28,6 @@ from vfs.repo.prolly import Builder
 from vfs.store.ingest import Ingest
 from vfs.store.layout import Kind
 from vfs.store.reader import Reader
-
-Path = tuple[bytes, ...]
 
 _BOUNDARY_BITS: Final = 6  # a node of 64 items more than the fewest, on average
 _RECORD_BYTES: Final = 64
@@ -115,31 +113,71 @@ def edit_tree(
     Reads and writes the nodes that change, and no others. Gives the tree that `TreeBuilder`
     would build from all entries.
     """
+    return merge_tree(reader, ingest, tree, sorted(edits.items()))
+
+
+Edit = tuple[bytes, Entry | None]
+
+
+def merge_tree(
+    reader: Reader, ingest: Ingest, tree: ObjectId | None, edits: Iterable[Edit]
+) -> tuple[ObjectId, Totals]:
+    """Do as `edit_tree` does with *edits* that ascend by name, taken one by one.
+
+    Without a *tree* they are all there is.
+    """
     builder = TreeBuilder(ingest)
-    _merge(reader, builder, tree, sorted(edits.items()))
+    waiting = _Edits(edits)
+    if tree is not None:
+        _merge(reader, builder, tree, waiting, is_last=True)
+    waiting.add_before(builder, None)
     return builder.finish()
 
 
+class _Edits:
+    """Edits in the order of their names, of which the next one can be looked at."""
+
+    def __init__(self, edits: Iterable[Edit]) -> None:
+        self._rest = iter(edits)
+        self._next = next(self._rest, None)
+
+    def any_up_to(self, name: bytes | None) -> bool:
+        """Say whether there is an edit up to *name*, which counts; None: any at all."""
+        return self._next is not None and (name is None or self._next[0] <= name)
+
+    def add_before(self, builder: TreeBuilder, name: bytes | None) -> None:
+        """Append what is to come before *name*; None: all that is left."""
+        while self._next is not None and (name is None or self._next[0] < name):
+            self.add_one(builder)
+
+    def add_one(self, builder: TreeBuilder) -> None:
+        """Append the next entry, unless it is to be removed."""
+        assert self._next is not None
+        entry = self._next[1]
+        if entry is not None:
+            builder.add(entry)
+        self._next = next(self._rest, None)
+
+
 def _merge(
-    reader: Reader, builder: TreeBuilder, node_id: ObjectId, edits: list[tuple[bytes, Entry | None]]
+    reader: Reader, builder: TreeBuilder, node_id: ObjectId, edits: _Edits, *, is_last: bool
 ) -> None:
+    """Append a node with its edits; *is_last*: all edits that are left belong to it."""
     node = decode_node(reader.get(node_id))
     if isinstance(node, Leaf):
-        merged: dict[bytes, Entry | None] = {entry.name: entry for entry in node.entries()}
-        merged.update(edits)
-        builder.add_all(entry for _, entry in sorted(merged.items()) if entry is not None)
+        for entry in node.entries():
+            edits.add_before(builder, entry.name)
+            if not edits.any_up_to(entry.name):
+                builder.add(entry)
+            else:
+                edits.add_one(builder)
         return
-    at = 0
     for index, child in enumerate(node.children):
-        end = at
-        is_last = index == len(node.children) - 1
-        while end < len(edits) and (is_last or edits[end][0] <= child.last):
-            end += 1
-        if at == end and builder.takes_node(node.level - 1):
+        here = None if is_last and index == len(node.children) - 1 else child.last
+        if not edits.any_up_to(here) and builder.takes_node(node.level - 1):
             builder.add_node(node.level - 1, child)
         else:
-            _merge(reader, builder, child.node, edits[at:end])
-        at = end
+            _merge(reader, builder, child.node, edits, is_last=here is None)
 
 
 class Nodes:
@@ -338,52 +376,6 @@ def _ranked(nodes: Nodes, tree: ObjectId, rank: int, *, files: int) -> tuple[Lea
             return node, index, before
         before += own
     raise NotFound(f"there is nothing of rank {rank} below this directory")
-
-
-def edit_paths(
-    reader: Reader, ingest: Ingest, root: Entry, edits: Mapping[Path, Entry | None]
-) -> Entry:
-    """Return the root entry with *edits* applied: entries by path, None to remove one.
-
-    Directories on the way are made where they are missing (with the attributes of what is put
-    below, mode 0755). Raises NotADirectory when a path goes through something else, NotFound when
-    what is to be removed is not there. All of *root* must be flushed.
-    """
-    if () in edits:
-        entry = edits[()]
-        if entry is None or not entry.is_dir or len(edits) > 1:
-            raise NotADirectory("the root of a version is a directory, and is set alone")
-        return entry._replace(name=b"")
-    nodes = Nodes(reader)
-    below: dict[bytes, dict[Path, Entry | None]] = {}
-    here: dict[bytes, Entry | None] = {}
-    for path, entry in edits.items():
-        if len(path) == 1:
-            here[path[0]] = None if entry is None else entry._replace(name=path[0])
-        else:
-            below.setdefault(path[0], {})[path[1:]] = entry
-    for name in (name for name, entry in here.items() if entry is None):
-        if find(nodes, root.content, name) is None:
-            raise NotFound(f"there is no {name!r} to remove")
-    for name, inner in below.items():
-        if name in here:
-            raise NotADirectory(f"{name!r} can't be replaced and changed at once")
-        place = find(nodes, root.content, name)
-        child = place.entry if place else _new_directory(ingest, name, inner)
-        if not child.is_dir:
-            raise NotADirectory(f"'{name.decode('utf-8', 'backslashreplace')}' is not a directory")
-        here[name] = edit_paths(reader, ingest, child, inner)
-    tree, totals = edit_tree(reader, ingest, root.content, here)
-    return with_tree(root, tree, totals)
-
-
-def _new_directory(ingest: Ingest, name: bytes, edits: Mapping[Path, Entry | None]) -> Entry:
-    like = next((entry for entry in edits.values() if entry is not None), None)
-    if like is None:
-        raise NotFound(f"there is no {name!r} to remove anything from")
-    tree, totals = TreeBuilder(ingest).finish()
-    ingest.flush()  # what is put below reads it
-    return directory_entry(name, tree, totals, uid=like.uid, gid=like.gid, mtime_ns=like.mtime_ns)
 
 
 def with_tree(entry: Entry, tree: ObjectId, totals: Totals) -> Entry:

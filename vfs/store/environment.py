@@ -244,10 +244,11 @@ class Environment:
         What this process, and others, write meanwhile must not exceed MAP_START_BYTES: the map
         can't grow under it. Whoever writes more gets Conflict.
         """
-        size = self._env.info()["map_size"]
+        size = there = self._env.info()["map_size"]
         while size < self.page_bytes() + MAP_START_BYTES:
             size *= 2
-        self._resize(size)
+        if size > there:
+            self._resize(size)
         txn = self.begin(write=False, hold=True)
         try:
             with translated(self.path):

@@ -7,8 +7,16 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from vfs.model.overlay import InodeRow, encode_inode
-from vfs.store.layout import number_key
-from vfs.store.overlayrows import INODE_CHANGED, NAME_CHANGED, PAIR, TRIPLE, pack_patch
+from vfs.store.layout import key_number, number_key
+from vfs.store.overlayrows import (
+    PAIR,
+    TRIPLE,
+    inode_mark_key,
+    name_mark_key,
+    pack_name_mark,
+    pack_patch,
+    unpack_name_mark,
+)
 
 if TYPE_CHECKING:
     from vfs.store.environment import Table, Txn
@@ -19,7 +27,7 @@ class OverlayBatch:
     """Rows to be put, or with None to be removed, in one transaction.
 
     With an inode that is None go all rows that are its own: patches, links, and of a directory
-    its names and what was noted of changes in it.
+    its names. That names in it were changed stays noted until the next commit.
     """
 
     inodes: dict[int, InodeRow | None] = field(default_factory=dict)
@@ -61,7 +69,7 @@ def apply(
         "overlay_orphans": {
             pair(overlay, ino): b"" if there else None for ino, there in batch.orphans.items()
         },
-        "overlay_changes": _marks(overlay, batch, seq),
+        "overlay_changes": _marks(txn, tables, overlay, batch, seq),
     }
     for ino, page in batch.cuts.items():
         remove_range(txn, tables["overlay_patches"], pair(overlay, ino), number_key(page))
@@ -79,15 +87,22 @@ def apply(
             remove_inode(txn, tables, overlay, ino)
 
 
-def _marks(overlay: int, batch: OverlayBatch, seq: int) -> dict[bytes, bytes | None]:
-    head, value = number_key(overlay), number_key(seq)
-    inodes = head + INODE_CHANGED
-    names = head + NAME_CHANGED
-    marks: dict[bytes, bytes | None] = {
-        inodes + number_key(ino): value for ino in batch.changed_inodes
-    }
+def _marks(
+    txn: Txn, tables: Mapping[str, Table], overlay: int, batch: OverlayBatch, seq: int
+) -> dict[bytes, bytes | None]:
+    """Return the marks of changes. Those of names keep what was there at the last commit."""
+    marks: dict[bytes, bytes | None] = {}
+    for ino in batch.changed_inodes:
+        marks[inode_mark_key(overlay, ino)] = number_key(seq)
     for directory, name in batch.changed_names:
-        marks[names + number_key(directory) + name] = value
+        key = name_mark_key(overlay, directory, name)
+        old = txn.get(key, db=tables["overlay_changes"])
+        if old is not None:
+            before = unpack_name_mark(old)[1]
+        else:
+            row = txn.get(PAIR.pack(overlay, directory) + name, db=tables["overlay_names"])
+            before = None if row is None else key_number(row)
+        marks[key] = pack_name_mark(seq, before)
     return marks
 
 
@@ -107,9 +122,7 @@ def remove_inode(txn: Txn, tables: Mapping[str, Table], overlay: int, ino: int) 
         txn.delete(key, db=tables[table])
     for table in ("overlay_patches", "overlay_links", "overlay_names"):
         remove_range(txn, tables[table], key)
-    changes = tables["overlay_changes"]
-    txn.delete(number_key(overlay) + INODE_CHANGED + number_key(ino), db=changes)
-    remove_range(txn, changes, number_key(overlay) + NAME_CHANGED + number_key(ino))
+    txn.delete(inode_mark_key(overlay, ino), db=tables["overlay_changes"])
 
 
 def remove_range(txn: Txn, table: Table, prefix: bytes, start: bytes = b"") -> None:

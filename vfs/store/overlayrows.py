@@ -28,8 +28,9 @@ if TYPE_CHECKING:
 
 PAIR: Final = struct.Struct(">QQ")  # overlay, inode (a directory's, in front of a name)
 TRIPLE: Final = struct.Struct(">QQQ")  # overlay, inode, page or directory
-INODE_CHANGED: Final = b"i"
-NAME_CHANGED: Final = b"n"
+_INODE_CHANGED: Final = b"i"
+_NAME_CHANGED: Final = b"n"
+_NO_ROW: Final = 2**64 - 1
 CHECK_BYTES: Final = 16  # of the BLAKE3 of a patch
 
 
@@ -66,6 +67,36 @@ def items_from(txn: Txn, table: Table, prefix: bytes) -> Iterator[tuple[bytes, b
                 yield raw[size:], bytes(value)
 
 
+def inode_mark_key(overlay: int, ino: int) -> bytes:
+    """Return the key under which it is noted that an inode was changed."""
+    return number_key(overlay) + _INODE_CHANGED + number_key(ino)
+
+
+def name_mark_key(overlay: int, directory: int, name: bytes) -> bytes:
+    """Return the key under which it is noted that a name was changed."""
+    return number_key(overlay) + _NAME_CHANGED + number_key(directory) + name
+
+
+def split_name_mark_key(key: bytes) -> tuple[int, bytes] | None:
+    """Return the directory and the name of a name's mark; None for an inode's."""
+    if key[8:9] != _NAME_CHANGED:
+        return None
+    return key_number(key[9:17]), key[17:]
+
+
+def pack_name_mark(seq: int, before: int | None) -> bytes:
+    """Return the value of a name's mark: the last write, and its row at the last commit."""
+    return PAIR.pack(seq, _NO_ROW if before is None else before)
+
+
+def unpack_name_mark(value: memoryview | bytes) -> tuple[int, int | None]:
+    """Return what `pack_name_mark` was given. Raises CorruptObject."""
+    if len(value) != PAIR.size:
+        raise CorruptObject("a change noted in an overlay is damaged")
+    seq, before = PAIR.unpack(value)
+    return seq, None if before == _NO_ROW else before
+
+
 def pack_patch(data: bytes | memoryview) -> bytes:
     """Return the value of a patch's row."""
     if len(data) != PATCH_BYTES:
@@ -73,7 +104,7 @@ def pack_patch(data: bytes | memoryview) -> bytes:
     return blake3(data).digest(CHECK_BYTES) + data
 
 
-def _unpack_patch(value: memoryview) -> bytes:
+def _unpack_patch(value: memoryview | bytes) -> bytes:
     data = bytes(value[CHECK_BYTES:])
     if len(data) != PATCH_BYTES or blake3(data).digest(CHECK_BYTES) != value[:CHECK_BYTES]:
         raise CorruptObject("bytes of a branch that are not committed yet are damaged")
@@ -156,17 +187,29 @@ class OverlaySnapshot(OverlayRows):
     def _reading(self) -> AbstractContextManager[Txn]:
         return self._held
 
+    def has_changes(self) -> bool:
+        """Say whether anything was changed since the last commit."""
+        changes = keys_from(self._txn, self._t["overlay_changes"], number_key(self._id))
+        return next(changes, None) is not None
+
     def changed_inodes(self) -> Iterator[int]:
         """Yield the inodes that were changed since the last commit, ascending."""
-        return map(key_number, self._changes(INODE_CHANGED))
+        prefix = number_key(self._id) + _INODE_CHANGED
+        return map(key_number, keys_from(self._txn, self._t["overlay_changes"], prefix))
 
-    def changed_names(self) -> Iterator[tuple[int, bytes]]:
-        """Yield directories and names that were changed since the last commit, ascending."""
-        for key in self._changes(NAME_CHANGED):
-            yield key_number(key[:8]), check_row_name(key[8:])
+    def changed_names(self) -> Iterator[tuple[int, bytes, int | None]]:
+        """Yield directories and names that were changed since the last commit, ascending.
 
-    def _changes(self, kind: bytes) -> Iterator[bytes]:
-        return keys_from(self._txn, self._t["overlay_changes"], number_key(self._id) + kind)
+        With each, what `name` said of it then.
+        """
+        prefix = number_key(self._id) + _NAME_CHANGED
+        for key, value in items_from(self._txn, self._t["overlay_changes"], prefix):
+            yield key_number(key[:8]), check_row_name(key[8:]), unpack_name_mark(value)[1]
+
+    def all_patches(self, ino: int) -> Iterator[tuple[int, bytes]]:
+        """Yield the pages and patches of an inode, ascending. Raises CorruptObject."""
+        rows = items_from(self._txn, self._t["overlay_patches"], PAIR.pack(self._id, ino))
+        return ((key_number(key), _unpack_patch(value)) for key, value in rows)
 
     def tree(self, directory: int) -> tuple[ObjectId, Totals] | None:
         """Return what a directory was committed as; None: as it is in the origin, if there."""

@@ -19,7 +19,14 @@ from vfs.model.overlay import OverlayHeader, decode_header, encode_header, encod
 from vfs.store.environment import OVERLAY_TABLES
 from vfs.store.layout import key_number, number_key, ref_key
 from vfs.store.overlaybatch import OverlayBatch, apply, remove_inode
-from vfs.store.overlayrows import PAIR, OverlayRows, OverlaySnapshot, find_header
+from vfs.store.overlayrows import (
+    PAIR,
+    OverlayRows,
+    OverlaySnapshot,
+    find_header,
+    pack_name_mark,
+    split_name_mark_key,
+)
 
 if TYPE_CHECKING:
     import lmdb
@@ -131,7 +138,7 @@ class Overlays:
 
     def commit(
         self,
-        taken: OverlayHeader,
+        taken: OverlaySnapshot,
         change: RefChange,
         trees: Mapping[int, tuple[ObjectId, Totals]],
         *,
@@ -139,7 +146,7 @@ class Overlays:
         who: str,
         why: str,
     ) -> OverlayHeader:
-        """Note that all of the overlay, as in the snapshot *taken*, is in the commit *change.new*.
+        """Note that all of the overlay, as *taken* has it, is in the commit *change.new*.
 
         One transaction moves the branch (unless it is there), keeps *trees*, what directories
         were committed as, and forgets the changes up to then. Raises Conflict when the branch or
@@ -148,8 +155,8 @@ class Overlays:
         data_set, branch = change.data_set, change.name
 
         def write(txn: Txn) -> OverlayHeader:
-            header = self._own(txn, data_set, branch, taken.id)
-            if header.head != taken.head:
+            header = self._own(txn, data_set, branch, taken.header.id)
+            if header.head != taken.header.head:
                 raise Conflict(f"'{data_set}@{branch}' was committed meanwhile", hint="try again")
             self._require_head(txn, data_set, branch, header)
             if change.new != header.head:
@@ -160,8 +167,8 @@ class Overlays:
             ]
             with txn.cursor(self._t["overlay_trees"]) as cursor:
                 cursor.putmulti(rows)
-            self._forget_changes(txn, header.id, taken.seq)
-            dirty = header.seq != taken.seq
+            self._forget_changes(txn, taken)
+            dirty = header.seq != taken.header.seq
             return self._put(txn, data_set, branch, header._replace(head=change.new, dirty=dirty))
 
         return self._env.write(write)
@@ -233,17 +240,25 @@ class Overlays:
             head = number_key(header.id)
             return cursor.set_range(head) and bytes(cursor.key()).startswith(head)
 
-    def _forget_changes(self, txn: Txn, overlay: int, seq: int) -> None:
-        """Remove the marks of the writes up to *seq*."""
-        head, last = number_key(overlay), number_key(seq)
+    def _forget_changes(self, txn: Txn, taken: OverlaySnapshot) -> None:
+        """Remove the marks of the writes that *taken* has.
+
+        Others stay, and say of names from now on what they were in *taken*.
+        """
+        head, last = number_key(taken.header.id), number_key(taken.header.seq)
         with txn.cursor(self._t["overlay_changes"]) as cursor:
             more = cursor.set_range(head)
             while more and cursor.key()[:8] == head:
-                if bytes(cursor.value()) <= last:
+                seq = bytes(cursor.value()[:8])
+                if seq <= last:
                     cursor.delete()
                     more = bool(cursor.key())
-                else:
-                    more = cursor.next()
+                    continue
+                key = bytes(cursor.key())
+                place = split_name_mark_key(key)
+                if place is not None:
+                    cursor.put(key, pack_name_mark(key_number(seq), taken.name(*place)))
+                more = cursor.next()
 
 
 def _find_given_up(cursor: lmdb.Cursor[memoryview], live: set[int]) -> bool:

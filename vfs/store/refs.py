@@ -193,6 +193,11 @@ class RefTable:
         txn.put(key, row, db=self._t["refs"])
         return Ref(data_set, name, kind, change.new, slot, time_ns)
 
+    def require_committed(self, data_set: str, branch: str) -> None:
+        """Raise Conflict when a branch has changes that are not committed."""
+        with self._env.read() as txn:
+            self._require_committed(txn, data_set, branch)
+
     def _require_committed(
         self, txn: Txn, data_set: str, branch: str, overlay: int | None = None
     ) -> None:

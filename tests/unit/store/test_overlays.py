@@ -120,7 +120,7 @@ def test_rows_are_read_as_written(branch: Store) -> None:
     with branch.overlays.snapshot("data", "main") as taken:
         assert taken is not None
         assert list(taken.changed_inodes()) == [1, NEW]
-        assert list(taken.changed_names()) == [(1, b"a"), (1, b"gone")]
+        assert list(taken.changed_names()) == [(1, b"a", None), (1, b"gone", None)]
         assert taken.tree(1) is None
 
 
@@ -156,7 +156,7 @@ def test_rows_go_as_they_came(branch: Store) -> None:
     with branch.overlays.snapshot("data", "main") as taken:
         assert taken is not None
         assert list(taken.changed_inodes()) == [NEW + 1]
-        assert list(taken.changed_names()) == [(1, b"a")]
+        assert list(taken.changed_names()) == [(1, b"a", None), (NEW, b"x", None)]
 
 
 def test_a_branch_with_changes_is_moved_by_its_overlay_alone(branch: Store) -> None:
@@ -193,11 +193,11 @@ def commit(store: Store, new: ObjectId, *, trees: dict[int, tuple[ObjectId, Tota
     with store.overlays.snapshot("data", "main") as taken:
         assert taken is not None
         header = taken.header
-    change = RefChange(
-        data_set="data", name="main", kind="branch", new=new, expected=header.head,
-        overlay=header.id,
-    )  # fmt: skip
-    store.overlays.commit(header, change, trees, time_ns=1, who="w", why="y")
+        change = RefChange(
+            data_set="data", name="main", kind="branch", new=new, expected=header.head,
+            overlay=header.id,
+        )  # fmt: skip
+        store.overlays.commit(taken, change, trees, time_ns=1, who="w", why="y")
 
 
 def test_a_commit_forgets_changes_and_keeps_rows(branch: Store) -> None:
@@ -229,20 +229,26 @@ def test_what_is_written_during_a_commit_belongs_to_the_next(branch: Store) -> N
         assert taken is not None
         branch.overlays.write("data", "main", header.id, changed(b"b", NEW + 1))
         branch.overlays.write("data", "main", header.id, changed(b"c", NEW + 2))
-        assert list(taken.changed_names()) == [(1, b"a"), (1, b"b")]
+        assert list(taken.changed_names()) == [(1, b"a", None), (1, b"b", None)]
         assert taken.name(1, b"c") is None
         change = RefChange(
             data_set="data", name="main", kind="branch", new=SECOND, expected=FIRST,
             overlay=header.id,
         )  # fmt: skip
         args = {"time_ns": 1, "who": "w", "why": "y"}
-        after = branch.overlays.commit(taken.header, change, {}, **args)  # type: ignore[arg-type]
+        after = branch.overlays.commit(taken, change, {}, **args)  # type: ignore[arg-type]
         assert after.dirty
         with pytest.raises(Conflict):  # a second one that began as early
-            branch.overlays.commit(taken.header, change, {}, **args)  # type: ignore[arg-type]
+            branch.overlays.commit(taken, change, {}, **args)  # type: ignore[arg-type]
     with branch.overlays.snapshot("data", "main") as later:
         assert later is not None
-        assert list(later.changed_names()) == [(1, b"b"), (1, b"c")]
+        # Of each, what it was at the commit: not before the first write.
+        assert list(later.changed_names()) == [(1, b"b", NEW + 1), (1, b"c", None)]
+    branch.overlays.write("data", "main", header.id, OverlayBatch(names={(1, b"b"): WHITEOUT}))
+    branch.overlays.write("data", "main", header.id, OverlayBatch(changed_names={(1, b"b")}))
+    with branch.overlays.snapshot("data", "main") as last:
+        assert last is not None
+        assert next(last.changed_names()) == (1, b"b", NEW + 1)
 
 
 def test_discarding_gives_a_new_overlay_and_sweeping_the_room_back(branch: Store) -> None:

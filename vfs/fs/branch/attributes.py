@@ -51,8 +51,6 @@ class Attributes:
         counts = bool(fields.keys() - {"atime_ns", "ctime_ns"})
         if counts:
             fields.setdefault("ctime_ns", now_ns())
-        if size is not None:
-            fields.setdefault("mtime_ns", fields["ctime_ns"])
         if "mode" in fields:
             fields["mode"] = stat.S_IFMT(row.mode) | stat.S_IMODE(fields["mode"])
             fields["xattrs"] = _acl_after_chmod(row.xattrs, fields["mode"])

@@ -2,7 +2,7 @@
 
 All calls come from one thread, the loop's, and none of them waits for the disk but to read small
 things. Changes are in memory until a checkpoint (`vfs.fs.branch.checkpoint`) has stored them;
-`store` runs in a worker thread between `begin_checkpoint` and `end_checkpoint`.
+`store_checkpoint` runs in a worker thread, before `end_checkpoint`.
 
 Whoever mounts lets the kernel check permissions (default_permissions), so nothing here does.
 """
@@ -38,7 +38,7 @@ class Branch:
     def __init__(self, store: Store, data_set: str, branch: str) -> None:
         """Open the branch as it was last stored. Raises NotFound."""
         self.data_set, self.branch = data_set, branch
-        self._store = store
+        self.store = store
         repo = Repository(store)
         header = store.overlays.open(data_set, branch)
         self.overlay = header.id
@@ -61,7 +61,7 @@ class Branch:
 
     def claim(self) -> None:
         """See to it that nobody else moves the branch; durable. In any thread. Raises Conflict."""
-        self._store.overlays.claim(self.data_set, self.branch, self.overlay)
+        self.store.overlays.claim(self.data_set, self.branch, self.overlay)
         self._claimed = True
 
     def release_claim(self) -> None:
@@ -70,8 +70,8 @@ class Branch:
 
     def is_outdated(self) -> bool:
         """Say whether the branch was moved by somebody else, so that it has to be opened again."""
-        header = self._store.overlays.header(self.data_set, self.branch)
-        ref = self._store.refs.get(self.data_set, self.branch)
+        header = self.store.overlays.header(self.data_set, self.branch)
+        ref = self.store.refs.get(self.data_set, self.branch)
         if header is None or header.id != self.overlay:
             return True
         return header.head != (None if ref is None else ref.commit)
@@ -81,16 +81,16 @@ class Branch:
 
         No checkpoint may be on its way. Raises NotFound.
         """
-        header = self._store.overlays.header(self.data_set, self.branch)
+        header = self.store.overlays.header(self.data_set, self.branch)
         if header is None or header.head is None:
             raise NotFound(f"nothing was committed to '{self.data_set}@{self.branch}' yet")
-        repo = Repository(self._store)
+        repo = Repository(self.store)
         restorer = Restorer(repo, repo.commit(header.head).root, self.inodes, self.names)
         restorer.restore(path)
         return restorer.outdated
 
     def _write(self, batch: OverlayBatch) -> None:
-        self._store.overlays.write(self.data_set, self.branch, self.overlay, batch)
+        self.store.overlays.write(self.data_set, self.branch, self.overlay, batch)
 
     def close(self) -> None:
         """Let go of the store; what is in no checkpoint is lost."""
@@ -98,17 +98,17 @@ class Branch:
 
     def new_reader(self) -> FileReader:
         """Return what carries out read plans in another thread."""
-        return FileReader(self._store.reader())
+        return FileReader(self.store.reader())
 
     def statfs(self) -> Statfs:
         """Return the size of the disk that holds the store, and what is free on it."""
-        total, free, available = self._store.free_bytes()
+        total, free, available = self.store.free_bytes()
         more = available // BLOCK_BYTES
         return Statfs(
             blocks=total // BLOCK_BYTES,
             bfree=free // BLOCK_BYTES,
             bavail=more,
-            files=self._store.numbering.count() + more,
+            files=self.store.numbering.count() + more,
             ffree=more,
         )
 
@@ -143,7 +143,7 @@ class Branch:
         layer = self._state.freeze()
         return Checkpoint(layer, writers=self.files.writers(), next_ino=self.names.next_ino)
 
-    def store(self, checkpoint: Checkpoint) -> None:
+    def store_checkpoint(self, checkpoint: Checkpoint) -> None:
         """Store a checkpoint; durable on return. In a worker thread. Raises StoreFull."""
         checkpoint.store(self._stage)
 

@@ -17,7 +17,8 @@ from vfs.repo.importer.directory import DirectoryImport
 from vfs.repo.importer.pipeline import Pipeline
 from vfs.repo.importer.single import FileImport
 from vfs.repo.importer.tar import TarImport, is_tar
-from vfs.repo.trees import TreeBuilder, edit_paths
+from vfs.repo.treepaths import edit_paths
+from vfs.repo.trees import TreeBuilder
 
 if TYPE_CHECKING:
     from vfs.ids import ObjectId
@@ -109,6 +110,7 @@ def import_source(
 def _check(repo: Repository, target: Target, branch: str, options: ImportOptions) -> None:
     """Refuse, before anything is read, what could not be committed."""
     head = repo.branch_to_commit_to(target.data_set, branch)
+    repo.store.refs.require_committed(target.data_set, branch)
     if options.tag is not None:
         # It may name the head already: nothing may have changed since.
         repo.check_tag(target.data_set, options.tag, None if head is None else head.commit)

@@ -1,0 +1,219 @@
+"""What changed in a branch since its last commit, in O(what changed).
+
+A path that was there and is there is modified, whichever inode it is now, as after an editor's
+"write a new file and rename it". Renamed is an inode whose old path is gone and whose new one was
+not there. A directory that was renamed or removed is one change; what changed in a renamed one is
+told under its new path.
+"""
+
+from __future__ import annotations
+
+import stat
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal
+
+from vfs.errors import CorruptObject
+from vfs.model.entry import Entry, Extra
+from vfs.model.overlay import ROOT_INO, InodeRow
+from vfs.repo.branchstate import BranchState, Place
+from vfs.repo.origin import EMPTY
+from vfs.repo.trees import find
+
+if TYPE_CHECKING:
+    from vfs.repo.repository import Repository
+    from vfs.repo.treepaths import Path
+    from vfs.store.overlayrows import OverlaySnapshot
+
+ChangeKind = Literal["added", "modified", "deleted", "renamed", "type changed"]
+
+_LETTERS: Final[dict[ChangeKind, str]] = {
+    "added": "A",
+    "modified": "M",
+    "deleted": "D",
+    "renamed": "R",
+    "type changed": "T",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One path that a commit would change."""
+
+    path: bytes  # b"." for the root; of what was deleted, as it was
+    kind: ChangeKind
+    is_dir: bool = False
+    old_path: bytes | None = None  # of what was renamed
+    modified: bool = False  # renamed, and modified as well
+
+    @property
+    def letter(self) -> str:
+        """Return what git calls it."""
+        return _LETTERS[self.kind]
+
+
+def overlay_status(repo: Repository, data_set: str, branch: str) -> list[Change]:
+    """Return what a commit of the branch would change now, sorted by path. Raises NotFound."""
+    ref = repo.branch_to_commit_to(data_set, branch)
+    with repo.store.overlays.snapshot(data_set, branch) as taken:
+        if taken is None or not taken.has_changes():
+            return []
+        head = EMPTY if ref is None else repo.commit(ref.commit).root
+        found = _Comparison(repo, taken, head).changes()
+        return sorted(found, key=lambda change: (change.path, change.kind))
+
+
+class _Comparison:
+    """The branch now against its last commit."""
+
+    def __init__(self, repo: Repository, taken: OverlaySnapshot, head: Entry) -> None:
+        self._nodes = repo.nodes
+        self._taken = taken
+        self._state = state = BranchState(repo, taken)
+        self._gone: dict[int, bool] = {}  # directories in which names changed
+        self._before: dict[Place, int] = {}  # where there was another inode than is now: which
+        self._now: dict[Place, int] = {}  # where there is another inode than was: which
+        for directory, name, row in taken.changed_names():
+            before = state.find(directory, name, row)
+            now = 0
+            if not self._is_gone(directory):
+                now = state.find(directory, name, taken.name(directory, name))
+            if before != now:
+                self._before[directory, name] = before
+                self._now[directory, name] = now
+        self._changed = frozenset(self._now)
+        self._moved = {ino: place for place, ino in self._before.items() if ino}
+        self._old_entries: dict[int, Entry] = {ROOT_INO: head}  # of directories
+        self._old_paths: dict[int, Path] = {ROOT_INO: ()}
+
+    def changes(self) -> Iterator[Change]:
+        """Yield all changes, each place of `_before` and of `_now` once."""
+        yield from self._moved_directories()
+        yield from self._replaced()
+        yield from self._moved_files()
+        for place, ino in self._now.items():
+            if ino:
+                yield Change(self._path(place), "added", self._is_dir(ino))
+        for place, ino in self._before.items():
+            if ino and not self._gone[place[0]]:  # else all of the directory is
+                yield Change(self._old_path(place), "deleted", self._old_entry(place).is_dir)
+        yield from self._modified()
+
+    def _moved_directories(self) -> Iterator[Change]:
+        for place, ino in self._now.items():
+            if ino in self._moved and self._is_dir(ino):
+                yield self._renamed(self._moved[ino], place, ino)
+
+    def _replaced(self) -> Iterator[Change]:
+        for place, ino in self._now.items():
+            if not ino or not self._before[place]:
+                continue
+            old, is_dir = self._old_entry(place), self._is_dir(ino)
+            if old.is_dir and is_dir:
+                continue  # another directory: one is deleted, one added
+            kind: ChangeKind = "modified"
+            if old.kind != stat.S_IFMT(self._mode(ino)):
+                kind = "type changed"
+            if kind != "modified" or self._differs(old, ino):
+                yield Change(self._path(place), kind, is_dir)
+            self._before[place] = self._now[place] = 0
+
+    def _moved_files(self) -> Iterator[Change]:
+        lost = defaultdict(list)
+        for place, ino in sorted(self._before.items(), reverse=True):
+            lost[ino].append(place)
+        for place, ino in sorted(self._now.items()):
+            if ino and lost[ino]:
+                yield self._renamed(lost[ino].pop(), place, ino)
+
+    def _renamed(self, old: Place, new: Place, ino: int) -> Change:
+        self._before[old] = self._now[new] = 0
+        return Change(
+            self._path(new),
+            "renamed",
+            self._is_dir(ino),
+            self._old_path(old),
+            self._differs(self._old_entry(old), ino),
+        )
+
+    def _modified(self) -> Iterator[Change]:
+        for ino in self._taken.changed_inodes():
+            row = self._taken.inode(ino)
+            root = self._old_entries[ROOT_INO]
+            if ino == ROOT_INO and root is not EMPTY and self._differs(root, ino):
+                yield Change(b".", "modified", is_dir=True)
+            for place in self._state.places(ino, row) if row is not None else ():
+                if place not in self._changed and self._differs(self._old_entry(place), ino):
+                    yield Change(self._path(place), "modified", self._is_dir(ino))
+
+    # inodes
+
+    def _is_gone(self, directory: int) -> bool:
+        is_gone = self._gone.get(directory)
+        if is_gone is None:
+            is_gone = self._gone[directory] = self._state.is_gone(directory)
+        return is_gone
+
+    def _mode(self, ino: int) -> int:
+        row = self._taken.inode(ino)
+        return self._state.origin.entry(ino)[0].mode if row is None else row.mode
+
+    def _is_dir(self, ino: int) -> bool:
+        return stat.S_ISDIR(self._mode(ino))
+
+    def _differs(self, old: Entry, ino: int) -> bool:
+        """Say whether an inode is not as it was committed; of directories, apart from contents."""
+        row = self._taken.inode(ino)
+        if row is None:
+            return self._state.origin.entry(ino)[0]._replace(name=old.name) != old
+        extra = Extra.decode(old.extra)
+        was = old.mode, old.uid, old.gid, extra.xattrs
+        if was != (row.mode, row.uid, row.gid, row.xattrs):
+            return True
+        if old.is_dir:
+            return False
+        return (
+            (old.mtime_ns, old.size) != (row.mtime_ns, row.size)
+            or (extra.rdev, extra.target) != (row.rdev, row.target)
+            or (old.is_file and _has_other_content(old, row))
+        )
+
+    # paths
+
+    def _path(self, place: Place) -> bytes:
+        return b"/".join((*self._state.path(place[0]), place[1]))
+
+    def _old_path(self, place: Place) -> bytes:
+        self._go_back(place[0])
+        return b"/".join((*self._old_paths[place[0]], place[1]))
+
+    def _old_entry(self, place: Place) -> Entry:
+        self._go_back(place[0])
+        return self._find(place)
+
+    def _go_back(self, directory: int) -> None:
+        """Learn where a directory was at the last commit, and as what."""
+        below = []
+        while directory not in self._old_paths:
+            place = self._moved.get(directory) or self._state.place(directory)
+            below.append((directory, place))
+            directory = place[0]
+        for child, place in reversed(below):
+            self._old_paths[child] = (*self._old_paths[place[0]], place[1])
+            self._old_entries[child] = self._find(place)
+
+    def _find(self, place: Place) -> Entry:
+        found = find(self._nodes, self._old_entries[place[0]].content, place[1])
+        if found is None:
+            raise CorruptObject(f"the last commit has no {place[1]!r}, as its branch says")
+        return found.entry
+
+
+def _has_other_content(old: Entry, row: InodeRow) -> bool:
+    # Where patches lie on top, the content would have to be put together to be known: with equal
+    # times and sizes, a file that was changed and changed back may be named as well.
+    if not row.size:
+        return False
+    whole = row.visible == row.content_bytes == row.size and not row.patches
+    return not whole or (old.content, old.flags) != (row.content, row.flags)
