@@ -22,7 +22,7 @@ import pyfuse3
 import trio
 
 from vfs.errors import MountProblem, VfsError
-from vfs.fuse.branch_operations import BranchOperations
+from vfs.fuse.controlled import ControlledOperations
 from vfs.fuse.control_server import serve_control
 from vfs.fuse.messages import Request, encode_answer
 from vfs.fuse.session import captured_stderr
@@ -68,9 +68,12 @@ class Hooks:
 class BranchSession:
     """A mounted branch of this process."""
 
-    def __init__(self, operations: BranchOperations, mountpoint: str, options: set[str]) -> None:
+    def __init__(
+        self, operations: ControlledOperations, mountpoint: str, options: set[str]
+    ) -> None:
         """Mount. Raises MountProblem with what libfuse said."""
         self._operations = operations
+        operations.write_back = self._write_back
         self._mountpoint = mountpoint
         self._connected = False
         with captured_stderr() as said:
@@ -190,7 +193,7 @@ class BranchSession:
             return
         with trio.move_on_after(WRITE_BACK_SECONDS) as limit:
             await _in_thread(partial(send_dirty_pages, self._mountpoint, self._st_dev))
-            await self._serving.drained()
+            await self._serving.drained(lambda: self._operations.committing)
         if limit.cancelled_caught:
             log.warning("%s: the kernel did not write back in time", self._mountpoint)
 

@@ -67,7 +67,7 @@ class Flusher:
         if checkpoint is None:
             return None
         try:
-            await trio.to_thread.run_sync(branch.store, checkpoint)
+            await trio.to_thread.run_sync(branch.store_checkpoint, checkpoint)
         except VfsError as error:
             branch.fail_checkpoint()
             log.error("%s@%s: not stored yet: %s", branch.data_set, branch.branch, error)  # noqa: TRY400

@@ -67,7 +67,7 @@ class Serving:
     def _note_lock(self, lock: trio.Lock) -> None:
         self._lock = lock
 
-    def is_idle(self) -> bool:
+    def is_idle(self, besides: int = 0) -> bool:
         """Say whether, at this moment, no request waits to be read or is being answered."""
         if self._task is None:
             return True
@@ -76,11 +76,14 @@ class Serving:
         state = self._lock.statistics()
         readers = state.tasks_waiting + state.locked
         tasks = sum(len(nursery.child_tasks) for nursery in self._task.child_nurseries)
-        return tasks <= readers and not self._readable.poll(0)
+        return tasks - besides <= readers and not self._readable.poll(0)
 
-    async def drained(self) -> None:
-        """Wait for a moment at which all that had been asked before is answered."""
-        while not self.is_idle():  # noqa: ASYNC110 - the kernel sets no event
+    async def drained(self, besides: Callable[[], int] = int) -> None:
+        """Wait for a moment at which all that had been asked before is answered.
+
+        *besides*: how many handlers are at work that wait for this themselves.
+        """
+        while not self.is_idle(besides()):  # noqa: ASYNC110 - the kernel sets no event
             await trio.sleep(_PAUSE_SECONDS)
 
 
