@@ -14,6 +14,9 @@ from vfs.errors import CorruptObject, InvalidInput
 LEVEL: Final = 3
 STREAM_WINDOW_MAX_BYTES: Final = 128 << 20  # what `zstd -d` takes without being asked
 _WORTH_IT: Final = 0.97  # above this share of the raw size, raw is read faster for no loss
+_MANY: Final = 16
+"""So many items are compressed in one call. It makes a context of its own, whose page faults take a
+third as long as compressing five segments."""
 
 
 class _Contexts(threading.local):
@@ -30,12 +33,10 @@ _contexts: Final = _Contexts()
 def compress_all(items: Sequence[bytes | bytearray | memoryview]) -> list[bytes | None]:
     """Return each of *items* compressed, or None where that saves nothing.
 
-    Gives up the GIL once, not once for each: it has to be waited for afterwards.
+    Gives up the GIL once for many, not once for each: it has to be waited for afterwards.
     """
-    if not items:
-        return []
-    if len(items) == 1:
-        packed = [_contexts.compressor.compress(items[0])]
+    if len(items) < _MANY:
+        packed = [_contexts.compressor.compress(item) for item in items]
     else:
         results = _contexts.compressor.multi_compress_to_buffer(list(items))
         packed = [results[index].tobytes() for index in range(len(items))]
