@@ -49,7 +49,9 @@ SEGMENT_BYTES: Final = 448 * 1024
 (64 KiB), as much as in the megabytes that other tools compress at a time. With one chunk more at
 the end it stays below OBJECT_MAX_BYTES."""
 
-QUEUE_PACKS: Final = 8
+QUEUE_PACKS: Final = 24
+"""About what a transaction takes: while one is on its way to the disk, the next is made ready."""
+
 BATCH_BYTES: Final = 24 << 20
 BATCH_ROWS: Final = 6_000
 """Rows of a transaction: each may dirty a page of its own, which LMDB keeps in memory."""
@@ -301,12 +303,13 @@ class Ingest:
 
     def _write(self, batch: list[_Pack]) -> None:
         new = self._env.write(lambda txn: self._store(txn, batch))
+        segments = [segment for pack in batch for segment in pack.segments]
+        stored = [
+            (segment.kind is Kind.TREE, oid) for segment in segments for oid, _ in segment.objects
+        ]
         with self._lock:
             self.stored_bytes += new
-            for pack in batch:
-                for segment in pack.segments:
-                    is_tree = segment.kind is Kind.TREE
-                    self._claimed.difference_update([(is_tree, oid) for oid, _ in segment.objects])
+            self._claimed.difference_update(stored)
 
     def _store(self, txn: lmdb.Transaction[memoryview], batch: list[_Pack]) -> int:
         blocks, objects = self._env.tables["blocks"], self._env.tables["objects"]
@@ -324,8 +327,10 @@ class Ingest:
         for oid, row, segment in rows:
             # Another process may have stored the same object meanwhile: the first one stays, unless
             # this one is here because that may be damaged.
-            if self._verify or not _has(txn.get(oid, db=objects), segment.kind):
-                txn.put(oid, row, db=objects)
+            is_new = txn.put(oid, row, overwrite=self._verify, db=objects)
+            if not is_new and not _has(txn.get(oid, db=objects), segment.kind):
+                is_new = txn.put(oid, row, db=objects)
+            if is_new:
                 new += len(segment.body) // len(segment.objects)
                 if segment.leaf is not None:
                     self._numbering.register(txn, oid, segment.leaf)
