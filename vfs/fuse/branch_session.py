@@ -22,11 +22,12 @@ import pyfuse3
 import trio
 
 from vfs.errors import MountProblem, VfsError
-from vfs.fuse.controlled import ControlledOperations
 from vfs.fuse.control_server import serve_control
+from vfs.fuse.controlled import ControlledOperations
 from vfs.fuse.messages import Request, encode_answer
+from vfs.fuse.serving import Serving
 from vfs.fuse.session import captured_stderr
-from vfs.fuse.writeback import Serving, send_dirty_pages
+from vfs.fuse.writeback import send_dirty_pages
 
 log = logging.getLogger(__name__)
 
