@@ -22,9 +22,24 @@ from vfs.model.blob import Span, decode_blob_node, encode_blob_node
 from vfs.model.commit import Commit
 from vfs.model.entry import FLAG_BLOB, Entry, Extra, Link, Totals, directory_entry
 from vfs.model.node import Child, Inner, Leaf, Sums, decode_node, encode_inner, encode_leaf
-from vfs.repo import identity, repository
+from vfs.model.overlay import (
+    NEW_INO,
+    PATCH_BYTES,
+    WHITEOUT,
+    InodeRow,
+    OverlayHeader,
+    decode_header,
+    decode_inode,
+    decode_tree,
+    encode_header,
+    encode_inode,
+    encode_tree,
+)
+from vfs.repo import branches, identity, repository
+from vfs.repo.branches import commit_overlay
 from vfs.repo.repository import Repository
 from vfs.store.environment import TABLES
+from vfs.store.overlaybatch import OverlayBatch
 from vfs.store.store import FORMAT, Store
 
 HERE = Path(__file__).parent
@@ -65,7 +80,38 @@ COMMIT = Commit(
     message="first line\n\nmore",
     provenance={"command": ["vfs", "import"], "exit": 0, "took": 1.5, "host": {"name": "é"}},
 )
+INODE = InodeRow(
+    mode=stat.S_IFREG | 0o4640,
+    uid=1000,
+    gid=100,
+    nlink=2,
+    rdev=0,
+    size=70_000,
+    mtime_ns=MTIME_NS,
+    ctime_ns=MTIME_NS + 1,
+    atime_ns=-1,
+    content=CHUNK,
+    flags=FLAG_BLOB,
+    content_bytes=90_000,
+    visible=65_536,
+    holes=4096,
+    patches=3,
+    parent=NEW_INO | 5,
+    name=b"caf\xe9",
+    group=b"12345678",
+    target=b"",
+    xattrs=((b"user.a", b"1"), (b"user.b", b"\0\xff")),
+)
+SYMLINK = InodeRow(
+    stat.S_IFLNK | 0o777, 0, 0, 1, 0, 4, 0, 0, 0, NO_CONTENT, 0, 0, 0, 0, 0, 1, b"link", b"",
+    b"../x", (),
+)  # fmt: skip
+HEADER = OverlayHeader(7, object_id(b"origin"), object_id(b"head"), 12, 34, dirty=True)
 RECORDS = {
+    "overlay-inode.bin": encode_inode(INODE),
+    "overlay-symlink.bin": encode_inode(SYMLINK),
+    "overlay-header.bin": encode_header(HEADER),
+    "overlay-tree.bin": encode_tree(TREE, Totals(1, 2, 3, 4)),
     "leaf.bin": encode_leaf(ENTRIES),
     "leaf-empty.bin": encode_leaf([]),
     "inner.bin": encode_inner(1, CHILDREN),
@@ -99,6 +145,11 @@ def test_records_of_old_are_read() -> None:
     assert inner.children == CHILDREN
     assert list(decode_blob_node((HERE / "blob.bin").read_bytes()).spans) == SPANS
     assert Commit.decode((HERE / "commit.bin").read_bytes()) == COMMIT
+    assert decode_inode((HERE / "overlay-inode.bin").read_bytes()) == INODE
+    assert decode_inode((HERE / "overlay-symlink.bin").read_bytes()) == SYMLINK
+    assert decode_header((HERE / "overlay-header.bin").read_bytes()) == HEADER
+    tree = decode_tree((HERE / "overlay-tree.bin").read_bytes())
+    assert tree == (TREE, Totals(1, 2, 3, 4))
 
 
 # A whole store, as the rows of its tables: where LMDB puts them in its file is its own affair.
@@ -107,15 +158,23 @@ VERSIONS: tuple[Tree, ...] = (
     {b"a": b"first", b"dir": {b"b": b"in a directory"}, b"text": b"line\n" * 50},
     {b"a": b"second", b"dir": {b"b": b"in a directory"}, b"text": b"line\n" * 50},
 )
+OF_BRANCH: Tree = {
+    b"dir": {b"b": b"in a directory"},
+    b"new": b"patch",
+    b"other": b"patch",
+    b"text": b"line\n" * 50,
+}
 
 
 def make_store(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Make a small store in which nothing is left to chance."""
     clock = itertools.count(1_793_491_200 * NS, NS)
     monkeypatch.setattr("vfs.store.store.os.urandom", lambda count: bytes(range(count)))
-    monkeypatch.setattr("vfs.store.store.uuid.uuid4", lambda: uuid.UUID(int=1))
-    monkeypatch.setattr(repository, "now_ns", lambda: next(clock))
+    monkeypatch.setattr("uuid.uuid4", lambda: uuid.UUID(int=1))
+    for module in (repository, branches):
+        monkeypatch.setattr(module, "now_ns", lambda: next(clock))
     monkeypatch.setattr(identity, "who", lambda: "user@host")
+    monkeypatch.setattr(identity, "host", lambda: "host")
     # zstd's own bytes may change from one release to the next.
     monkeypatch.setattr("vfs.store.ingest.compress_all", lambda items: [None] * len(items))
     with Repository.create(path) as repo:
@@ -133,6 +192,42 @@ def make_store(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
                     tag=f"v{number}",
                 )
         repo.delete_ref("data", "v1", kind="tag")
+        write_overlay(repo)
+
+
+NEW = NEW_INO | 1
+PAGE = b"patch" + bytes(PATCH_BYTES - 5)
+
+
+def write_overlay(repo: Repository) -> None:
+    """Write to the branch, commit, and write again."""
+    overlays = repo.store.overlays
+    row = SYMLINK._replace(
+        mode=stat.S_IFREG | 0o644, nlink=2, size=5, target=b"", patches=1, name=b"new"
+    )
+    root = row._replace(mode=stat.S_IFDIR | 0o755, size=0, patches=0, name=b"")
+    header = overlays.open("data", "main")
+    batch = OverlayBatch(
+        inodes={1: root, NEW: row},
+        names={(1, b"new"): NEW, (1, b"other"): NEW, (1, b"a"): WHITEOUT},
+        links={(NEW, 1, b"new"): True, (NEW, 1, b"other"): True},
+        patches={(NEW, 0): PAGE},
+        changed_inodes={1, NEW},
+        changed_names={(1, b"new"), (1, b"other"), (1, b"a")},
+        next_ino=2,
+    )
+    overlays.write("data", "main", header.id, batch)
+    commit_overlay(repo, "data", "main", message="from a branch", author="author")
+    batch = OverlayBatch(
+        inodes={NEW: row._replace(mtime_ns=1), NEW + 1: row._replace(nlink=0, patches=0)},
+        names={(1, b"new"): None},
+        links={(NEW, 1, b"new"): False},
+        orphans={NEW + 1: True},
+        changed_inodes={NEW},
+        changed_names={(1, b"new")},
+        next_ino=3,
+    )
+    overlays.write("data", "main", header.id, batch)
 
 
 def dump(store: Store) -> str:
@@ -184,8 +279,9 @@ def test_a_store_of_old_is_read(tmp_path: Path) -> None:
             ("v2", "tag"),
         ]
         history = list(repo.log("data"))
-        assert [commit.message for _, commit in history] == ["version 2", "version 1"]
-        for (_, commit), tree in zip(history, VERSIONS[::-1], strict=True):
+        messages = ["from a branch", "version 2", "version 1"]
+        assert [commit.message for _, commit in history] == messages
+        for (_, commit), tree in zip(history, (OF_BRANCH, *VERSIONS[::-1]), strict=True):
             assert contents(repo, commit.root) == tree
         old = repo.reflog("data", "v1")
         assert [(line.new is None, line.who) for line in old] == [
@@ -193,6 +289,20 @@ def test_a_store_of_old_is_read(tmp_path: Path) -> None:
             (False, "user@host"),
         ]
         assert repo.resolve("data", history[1][0].hex()).slot < repo.resolve("data").slot
+        with repo.store.overlays.snapshot("data", "main") as taken:
+            assert taken is not None
+            assert taken.header == OverlayHeader(
+                1, history[1][0], history[0][0], next_ino=3, seq=2, dirty=True
+            )
+            assert taken.names(1) == [(b"a", WHITEOUT), (b"other", NEW)]
+            assert taken.links(NEW) == [(1, b"other")]
+            assert taken.patches(NEW, 0, 9) == {0: PAGE}
+            assert taken.orphans() == [NEW + 1]
+            assert list(taken.changed_inodes()) == [NEW]
+            assert list(taken.changed_names()) == [(1, b"new", NEW)]
+            tree = taken.tree(1)
+            assert tree is not None
+            assert tree[0] == history[0][1].root.content
 
 
 def contents(repo: Repository, root: Entry) -> Tree:

@@ -103,7 +103,7 @@ def test_one_version_alone(vfs: Vfs, mnt: Path) -> None:
 
 
 def test_options(vfs: Vfs, mnt: Path) -> None:
-    vfs("mount", mnt, "-o", "noexec,nodev", "-o", "nosuid")
+    vfs("mount", mnt, "-o", "noexec,nodev", "-o", "nosuid,ro")
     line = next(
         line for line in Path("/proc/self/mounts").read_text().splitlines() if f" {mnt} " in line
     )

@@ -38,7 +38,7 @@ def test_holes_take_no_blocks(hub: Hub) -> None:
 
 
 def test_equal_entries_have_equal_numbers_in_all_versions(hub: Hub) -> None:
-    hub.mount()
+    hub.mount("--read-only")
     for name in ("large", "other", "empty", "a/file", "a/b/c", "fifo"):
         assert _facts(hub["v1"] / name) == _facts(hub["v2"] / name)
     for changed in ("", "a", "a/b"):
@@ -99,7 +99,7 @@ def test_other_names_are_not_there(hub: Hub, name: str) -> None:
 
 
 def test_new_versions_show_without_a_remount(hub: Hub, source: Path) -> None:
-    hub.mount()
+    hub.mount("--read-only")
     assert not hub["v3"].exists()
     old_root = _number(hub["main"])
     held = os.open(hub["main"], os.O_RDONLY)
@@ -145,8 +145,18 @@ def test_every_write_is_refused(hub: Hub, what: str) -> None:
         _WRITES[what](hub["v1"])
     assert caught.value.errno == errno.EROFS
     with pytest.raises(OSError) as caught:  # noqa: PT011
-        (hub.mountpoint / "data@fresh").mkdir()
+        (hub.mountpoint / "fresh").touch()
     assert caught.value.errno == errno.EROFS
+
+
+def test_nothing_is_made_in_a_read_only_hub(hub: Hub) -> None:
+    hub.mount("--read-only")
+    for name in ("fresh", "data@fresh", "data@main/fresh"):
+        with pytest.raises(OSError) as caught:  # noqa: PT011 - the errno is what counts
+            (hub.mountpoint / name).mkdir()
+        assert caught.value.errno == errno.EROFS
+    assert os.statvfs(hub.mountpoint).f_flag & os.ST_RDONLY
+    assert os.statvfs(hub["main"]).f_flag & os.ST_RDONLY
 
 
 def test_statfs_tells_of_the_disk_that_holds_the_store(hub: Hub) -> None:
@@ -154,7 +164,6 @@ def test_statfs_tells_of_the_disk_that_holds_the_store(hub: Hub) -> None:
     shown, disk = os.statvfs(hub.mountpoint), os.statvfs(hub.store)
     assert shown.f_blocks * shown.f_frsize == disk.f_blocks * disk.f_frsize
     assert shown.f_namemax == 255
-    assert shown.f_flag & os.ST_RDONLY
 
 
 def test_one_revision_can_be_mounted_alone(hub: Hub, source: Path) -> None:

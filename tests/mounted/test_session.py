@@ -22,7 +22,7 @@ from tests.support.mounting import (
     wait_until,
 )
 from vfs.daemon import list_mounts, mounts, unmount
-from vfs.daemon.supervisor import READ_AHEAD_KB
+from vfs.daemon.mounts import READ_AHEAD_KB
 from vfs.errors import MountProblem
 
 pytestmark = pytest.mark.mounted

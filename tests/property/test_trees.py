@@ -16,7 +16,8 @@ from vfs.errors import CorruptObject, NotADirectory, NotFound
 from vfs.ids import ObjectId
 from vfs.model.entry import Entry, Extra, Totals, directory_entry, directory_totals
 from vfs.model.node import Child, Inner, Leaf, Sums, decode_node, encode_inner, sums_of
-from vfs.repo.trees import Nodes, TreeBuilder, edit_paths, edit_tree, find, find_directory, walk
+from vfs.repo.treepaths import edit_paths
+from vfs.repo.trees import Nodes, TreeBuilder, edit_tree, find, find_directory, walk
 from vfs.store.layout import Kind
 
 MANY = 100_000

@@ -13,7 +13,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from vfs.errors import CorruptObject, NoData, NotFound
+from vfs.errors import CorruptObject, NoData, NotFound, ReadOnly
 from vfs.fs.attrs import FOREVER, Attr, Statfs
 
 ROOT = 1
@@ -142,6 +142,9 @@ class MemoryView:
 
     def listxattr(self, node: int) -> list[bytes]:
         return [b"user.kind"] if node >= FILES else []
+
+    def mkdir(self, parent: int, name: bytes) -> Attr:
+        raise ReadOnly("nothing is made here")
 
     def statfs(self) -> Statfs:
         return Statfs(1000, 400, 300, 50)

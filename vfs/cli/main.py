@@ -46,6 +46,11 @@ SECTIONS: Final[Mapping[str, Mapping[str, Lazy]]] = {
         "umount": Lazy("vfs.cli.mounting", "umount", "End a mount."),
         "mounts": Lazy("vfs.cli.mounting", "mounts", "List the mounts."),
     },
+    "Write to it": {
+        "status": Lazy("vfs.cli.branches", "status", "Show what changed in a branch."),
+        "commit": Lazy("vfs.cli.branches", "commit", "Make a version of a branch as it is now."),
+        "discard": Lazy("vfs.cli.branches", "discard", "Give up what changed in a branch."),
+    },
     "Look into it": {
         "log": Lazy("vfs.cli.history", "log", "Show the versions of a data set."),
         "ls": Lazy("vfs.cli.browse", "ls", "List data sets, or the files of a version."),
@@ -89,6 +94,7 @@ EXIT_CODES: Final = (
 
 ENVIRONMENT: Final = (
     ("VFS_STORE", "The store, where --store does not name one."),
+    ("VFS_AUTHOR", "Who commits, where --author does not say it."),
     ("NO_COLOR", "Not empty: no colours on a terminal."),
 )
 

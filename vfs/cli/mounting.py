@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -41,6 +42,23 @@ class MountArgument(TargetType):
         if ctx.params.get(str(param.name)):
             return [directories]
         return [directories, *super().shell_complete(ctx, param, incomplete)]
+
+
+class SizeType(click.ParamType[int]):
+    """A number of bytes: 256M, 1.5G, 65536."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return the bytes; K, M, G and T are powers of 1024."""
+        if isinstance(value, int):
+            return value
+        match = re.fullmatch(
+            r"([0-9]+(?:\.[0-9]+)?)([KMGT]?)(?:i?B)?", value.strip(), re.IGNORECASE
+        )
+        if match is None:
+            self.fail(f"'{value}' is no size, such as 256M or 2G", param, ctx)
+        return int(float(match[1]) * 1024 ** " KMGT".index(match[2].upper() or " "))
 
 
 def default_workers() -> int:
@@ -90,6 +108,20 @@ def _absolute(path: Path) -> Path:
     multiple=True,
     help="Mount options, as mount(8) has them: noexec, nosuid, nodev, ...  May be repeated.",
 )
+@click.option(
+    "-r",
+    "--read-only",
+    is_flag=True,
+    help="Show branches as they were committed last, and let nothing be written to them.",
+)
+@click.option(
+    "--dirty-limit",
+    metavar="SIZE",
+    type=SizeType(),
+    default="256M",
+    show_default=True,
+    help="How much a branch holds in memory of what was written and is not stored yet.",
+)
 @pass_settings
 def mount(
     settings: Settings,
@@ -99,6 +131,8 @@ def mount(
     workers: int | None,
     allow_other: bool,
     options: tuple[str, ...],
+    read_only: bool,
+    dirty_limit: int,
 ) -> None:
     """Show versions as files.
 
@@ -125,6 +159,8 @@ def mount(
         allow_other=allow_other,
         options=tuple(part for option in options for part in option.split(",") if part),
         foreground=foreground,
+        read_only=read_only,
+        dirty_limit=dirty_limit,
     )
     what = "all versions" if target is None else str(target)
     if foreground:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vfs.cli import output
+from vfs.cli.branches import store_what_is_served
 from vfs.cli.command import Command, Settings, json_option, note, pass_settings
 from vfs.cli.targets import RefType, TargetType, find_commit
 from vfs.clock import iso
@@ -65,9 +66,16 @@ def _list(repo: Repository, data_set: str, kind: RefKind, *, as_json: bool) -> N
         note(f"{data_set} has no {kind}")
 
 
-def _delete(repo: Repository, data_set: str, kind: RefKind, name: str) -> None:
+def _delete(
+    repo: Repository, data_set: str, kind: RefKind, name: str, *, force: bool = False
+) -> None:
     ids = {ref.name: ref.commit.hex()[: output.ID_DIGITS] for ref in repo.refs(data_set)}
-    repo.delete_ref(data_set, name, kind=kind)
+    if kind == "branch":
+        from vfs.repo.branches import delete_branch
+
+        delete_branch(repo, data_set, name, force=force)
+    else:
+        repo.delete_ref(data_set, name, kind=kind)
     was = ids[name]
     click.echo(f"deleted the {kind} {data_set}@{name}, which was {was}")
     revision = f"--from {was}" if kind == "branch" else was
@@ -160,7 +168,13 @@ def tag(
     type=RefType("branch", "tag"),
     help="The version to start from. [default: main]",
 )
-@click.option("-d", "--delete", is_flag=True, help="Delete the branch. Its log stays.")
+@click.option(
+    "-d",
+    "--delete",
+    is_flag=True,
+    help="Delete the branch, unless it has changes that are not committed. Its log stays.",
+)
+@click.option("-f", "--force", is_flag=True, help="With --delete: with all that is not committed.")
 @json_option
 @click.pass_context
 @pass_settings
@@ -172,19 +186,25 @@ def branch(
     name: str | None,
     start: str | None,
     delete: bool,
+    force: bool,
     as_json: bool,
 ) -> None:
     """List, make or delete branches.
 
-    A branch names the newest of a line of versions, and moves on with each import into it. Making
-    one takes no time and no space, however large the data set.
+    A branch names the newest of a line of versions, and moves on with each import into it and each
+    commit of what was written to it. Making one takes no time and no space, however large the data
+    set.
     """
     _check_usage(ctx, name, **{"from": start}, delete=delete)
+    if force and not delete:
+        raise click.UsageError("--force stands with --delete", ctx)
+    if delete:
+        store_what_is_served(settings, Target(target.data_set, name or ""))
     with settings.repository(readonly=name is None) as repo:
         if name is None:
             _list(repo, target.data_set, "branch", as_json=as_json)
         elif delete:
-            _delete(repo, target.data_set, "branch", name)
+            _delete(repo, target.data_set, "branch", name, force=force)
         else:
             commit, _ = find_commit(repo, Target(target.data_set, start or ""))
             made = repo.set_branch(target.data_set, name, commit, expected=None, why="vfs branch")

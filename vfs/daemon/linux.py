@@ -8,6 +8,7 @@ import signal
 from typing import Final
 
 MNT_DETACH: Final = 2
+MNT_EXPIRE: Final = 4
 UMOUNT_NOFOLLOW: Final = 8
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_NAME: Final = 15
@@ -22,9 +23,9 @@ def umount2(path: str, flags: int) -> None:
         raise OSError(number, os.strerror(number), path)
 
 
-def die_with(parent: int) -> None:
-    """Have the kernel kill this process when *parent*, which forked it, ends."""
-    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+def die_with(parent: int, number: int = signal.SIGKILL) -> None:
+    """Have the kernel send this process a signal when *parent*, which forked it, ends."""
+    _libc.prctl(_PR_SET_PDEATHSIG, number, 0, 0, 0)
     if os.getppid() != parent:  # it ended before the call above
         os._exit(1)
 

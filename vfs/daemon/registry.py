@@ -9,25 +9,20 @@ by whoever looks for it.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
-import json
 import os
 import re
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from vfs.daemon import private
+from vfs.daemon import lockfile, private
 from vfs.errors import MountProblem
 
 RUN_DIR: Final = "run"
-_TRIES: Final = 20
-_PAUSE_SECONDS: Final = 0.02  # someone who only looks holds the lock for microseconds
-_BYTES_MAX: Final = 64 * 1024  # of a record: two paths of 4 KiB, each byte 6 of JSON at most
+_PAUSE_SECONDS: Final = 0.02
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +35,7 @@ class Record:
     target: str | None
     workers: int
     started_ns: int
+    writable: bool = False
 
 
 def mount_id(mountpoint: str) -> str:
@@ -77,12 +73,17 @@ def registered(record: Record) -> Iterator[None]:
 def _write(record: Record, run: Path, undo: ExitStack) -> None:
     name = _file_name(record.mountpoint)
     directory = undo.enter_context(private.opened(run, make=True))
-    fd = _acquire(directory, name)
+    fd, found = lockfile.hold(directory, name, _PAUSE_SECONDS)
+    if fd == -1:
+        holder = _record(found)
+        where, pid = (holder.mountpoint, str(holder.pid)) if holder else (name, "?")
+        raise MountProblem(
+            f"process {pid} still serves files of an earlier mount at {where}",
+            hint=f"close them, or end it: kill {pid}",
+        )
     undo.callback(os.close, fd)
-    undo.callback(_unlink, directory, name)
-    os.fchmod(fd, private.FILE_MODE)  # it may be one that was left behind
-    os.ftruncate(fd, 0)
-    os.pwrite(fd, json.dumps(asdict(record), indent=1).encode() + b"\n", 0)
+    undo.callback(lockfile.unlink, directory, name)
+    lockfile.write(fd, asdict(record))
 
 
 def find(store: Path, mountpoint: str) -> Record | None:
@@ -101,18 +102,16 @@ def find(store: Path, mountpoint: str) -> Record | None:
 
 def _living(directory: int, mountpoint: str) -> Record | None:
     name = _file_name(mountpoint)
-    # Without waiting: it may be a fifo.
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-    fd = os.open(name, flags, dir_fd=directory)
+    fd = lockfile.look(directory, name)
     try:
-        stale = _lock(fd)
-        record = _parse(fd)
+        stale = lockfile.lock(fd)
+        record = _record(lockfile.read(fd))
         if record is None or record.mountpoint != mountpoint:
             return None
         if not stale:
             return record
-        if _is_at(fd, directory, name):
-            _unlink(directory, name)
+        if lockfile.is_at(fd, directory, name):
+            lockfile.unlink(directory, name)
         return None
     finally:
         os.close(fd)
@@ -122,52 +121,10 @@ def _file_name(mountpoint: str) -> str:
     return f"{mount_id(mountpoint)}.json"
 
 
-def _acquire(directory: int, name: str) -> int:
-    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-    holder = None
-    for attempt in range(_TRIES):
-        fd = os.open(name, flags, private.FILE_MODE, dir_fd=directory)
-        if _lock(fd):
-            if _is_at(fd, directory, name):
-                return fd
-            os.close(fd)  # its owner removed it between our open and our lock
-            continue
-        holder = _parse(fd)
-        os.close(fd)
-        if attempt + 1 < _TRIES:
-            time.sleep(_PAUSE_SECONDS)
-    where, pid = (holder.mountpoint, str(holder.pid)) if holder else (name, "?")
-    raise MountProblem(
-        f"process {pid} still serves files of an earlier mount at {where}",
-        hint=f"close them, or end it: kill {pid}",
-    )
-
-
-def _lock(fd: int) -> bool:
+def _record(facts: dict[str, Any]) -> Record | None:
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _is_at(fd: int, directory: int, name: str) -> bool:
-    try:
-        there = os.stat(name, dir_fd=directory, follow_symlinks=False)
-    except FileNotFoundError:
-        return False
-    return there.st_ino == os.fstat(fd).st_ino
-
-
-def _unlink(directory: int, name: str) -> None:
-    with suppress(OSError):
-        os.unlink(name, dir_fd=directory)
-
-
-def _parse(fd: int) -> Record | None:
-    try:
-        record = Record(**json.loads(os.pread(fd, _BYTES_MAX, 0)))
-    except (OSError, ValueError, TypeError, RecursionError):
+        record = Record(**facts)
+    except TypeError:
         return None
     pid: object = record.pid  # whatever the file says
     return record if isinstance(pid, int) and pid > 0 else None

@@ -23,6 +23,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from vfs.daemon import mounts
+from vfs.daemon.children import ended, how, kill
+from vfs.daemon.companion import LET_GO, READY, Companion, Task
 from vfs.daemon.crashes import CrashPolicy
 from vfs.daemon.linux import die_with, set_process_name
 from vfs.errors import MountProblem, VfsError
@@ -34,13 +36,11 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 ENDING: Final = frozenset((signal.SIGTERM, signal.SIGINT, signal.SIGHUP))
-WATCHED: Final = ENDING | {signal.SIGCHLD}
+WATCHED: Final = ENDING | {signal.SIGCHLD, READY}
 READY_SECONDS: Final = 30.0
+BRANCHES_SECONDS: Final = 10.0  # that are waited for until they are mounted
 GRACE_SECONDS: Final = 1.0  # between unmounting and killing the workers
 HOUSEKEEPING_SECONDS: Final = 30
-READ_AHEAD_KB: Final = (
-    2048  # two requests of 1 MiB at once, one for each of two cores: 1.3 GB/s, not 0.8
-)
 
 _SESSION_OVER: Final = frozenset((errno.ENODEV, errno.ECONNABORTED))
 _ENDED, _CRASHED, _NOT_STARTED = 0, 1, 3
@@ -78,13 +78,20 @@ class Supervisor:
         workers: int,
         ready: Callable[[], None],
         housekeeping: Callable[[], None] | None = None,
+        companion: Task | None = None,
     ) -> None:
-        """*ready* is called once the mount has answered, *housekeeping* in a process of its own."""
+        """*ready* is called once the mount has answered, *housekeeping* in a process of its own.
+
+        *companion* runs in a process of its own, too, as long as the mount is served. It is called
+        with what it is to call when it is ready, and ended before anything else is.
+        """
         self._session = session
         self._mountpoint = mountpoint
         self._open_view = open_view
         self._call_ready = ready
         self._housekeeping = housekeeping
+        self._companion = None if companion is None else Companion(companion, self._fork_companion)
+        self._told = False
         mount = mounts.mount_at(Path(mountpoint))
         self._device = mount.device if mount else ""
         self._workers: dict[int, _Worker] = {}
@@ -95,7 +102,7 @@ class Supervisor:
         now = time.monotonic()
         self._starts_due = [now] * workers
         self._probe: int | None = None
-        self._is_ready = False
+        self._is_ready = self._told_ready = False
         self._ready_deadline = now + READY_SECONDS
         self._helper: int | None = None
         self._helper_due = now + HOUSEKEEPING_SECONDS
@@ -119,19 +126,26 @@ class Supervisor:
         woken = signal.sigtimedwait(WATCHED, max(0.0, self._next_deadline() - time.monotonic()))
         if woken is not None and woken.si_signo in ENDING:
             log.info("%s: unmounting %s", signal.Signals(woken.si_signo).name, self._mountpoint)
+            self._told = True
             return False
+        if woken is not None and woken.si_signo == READY:
+            self._be_ready()
         self._read_reports()
         if not self._reap_workers():
             return False
         self._reap_probe()
         self._start_due()
+        if self._companion is not None:
+            self._companion.turn()
         self._keep_house()
         return True
 
     def _next_deadline(self) -> float:
         deadlines = list(self._starts_due)
-        if not self._is_ready:
+        if not self._told_ready:
             deadlines.append(self._ready_deadline)
+        if self._companion is not None and self._companion.due is not None:
+            deadlines.append(self._companion.due)
         if self._housekeeping is not None:
             deadlines.append(self._helper_due)
         return min(deadlines, default=time.monotonic() + HOUSEKEEPING_SECONDS)
@@ -139,7 +153,7 @@ class Supervisor:
     def _reap_workers(self) -> bool:
         """Take note of ended workers; False once the kernel has ended the session."""
         for pid in list(self._workers):
-            status = _ended(pid)
+            status = ended(pid)
             if status is None:
                 continue
             worker = self._workers.pop(pid)
@@ -169,7 +183,7 @@ class Supervisor:
         log.warning(
             "worker %d %s; %s",
             pid,
-            _how(status),
+            how(status),
             "its requests are handed out again" if resent else "the request it held fails",
         )
         if verdict.give_up:
@@ -183,8 +197,10 @@ class Supervisor:
 
     def _reap_probe(self) -> None:
         if self._is_ready:
+            if time.monotonic() >= self._ready_deadline:
+                self._be_ready()
             return
-        status = None if self._probe is None else _ended(self._probe)
+        status = None if self._probe is None else ended(self._probe)
         if status is None:
             if time.monotonic() < self._ready_deadline:
                 return
@@ -193,9 +209,17 @@ class Supervisor:
         if status != 0:
             raise self._cannot_go_on(f"{self._mountpoint} does not answer")
         self._is_ready = True
-        with suppress(OSError):  # needs root, and /sys to be writable
-            Path(f"/sys/class/bdi/{self._device}/read_ahead_kb").write_text(str(READ_AHEAD_KB))
-        self._call_ready()
+        mounts.set_read_ahead(self._device)
+        if self._companion is None:
+            self._be_ready()
+        else:
+            self._companion.due = time.monotonic()
+            self._ready_deadline = time.monotonic() + BRANCHES_SECONDS
+
+    def _be_ready(self) -> None:
+        if not self._told_ready:
+            self._told_ready = True
+            self._call_ready()
 
     def _start_due(self) -> None:
         now = time.monotonic()
@@ -214,7 +238,7 @@ class Supervisor:
             self._workers[pid] = _Worker(clone)
 
     def _keep_house(self) -> None:
-        if self._helper is not None and _ended(self._helper) is not None:
+        if self._helper is not None and ended(self._helper) is not None:
             self._helper = None
         if self._housekeeping is None or time.monotonic() < self._helper_due:
             return
@@ -238,7 +262,13 @@ class Supervisor:
     # ------------------------------------------------------------------ the end
 
     def _end(self) -> None:
-        """Unmount, lazily if files are open, and end all processes: in a little over a second."""
+        """Unmount, lazily if files are open, and end all processes: in a little over a second.
+
+        Branches, which are mounted inside, come before, and take as long as they take to store
+        what was written.
+        """
+        if self._companion is not None:
+            self._companion.end(signal.SIGTERM if self._told else LET_GO)
         mount = mounts.mount_at(Path(self._mountpoint))
         if mount is not None and mount.device == self._device:
             try:
@@ -250,10 +280,10 @@ class Supervisor:
         while self._workers and (left := deadline - time.monotonic()) > 0:
             signal.sigtimedwait({signal.SIGCHLD}, left)
             self._forget_ended_workers()
-        _kill(self._workers)
+        kill(self._workers)
         self._leave_session()
         # Only now: a child that waits for an answer can't be killed while there is a connection.
-        _kill(pid for pid in (self._probe, self._helper) if pid is not None)
+        kill(pid for pid in (self._probe, self._helper) if pid is not None)
         os.close(self._reports)
         os.close(self._report_to)
 
@@ -264,7 +294,7 @@ class Supervisor:
 
     def _forget_ended_workers(self) -> None:
         for pid in list(self._workers):
-            if _ended(pid) is not None:
+            if ended(pid) is not None:
                 self._close_clone(self._workers.pop(pid))
 
     def _close_clone(self, worker: _Worker) -> None:
@@ -274,22 +304,35 @@ class Supervisor:
 
     # ------------------------------------------------------------------ in the children
 
-    def _fork(self, task: Callable[[], int]) -> int:
+    def _fork(
+        self,
+        task: Callable[[], int],
+        dies_by: int = signal.SIGKILL,
+        blocked: Iterable[int] = (),
+    ) -> int:
         parent = os.getpid()
         pid = os.fork()
         if pid:
             return pid
         code = _CRASHED
         try:
-            die_with(parent)
-            for number in ENDING:  # Ctrl-C reaches all processes; the parent decides
+            die_with(parent, dies_by)
+            # Ctrl-C reaches all processes; the parent decides.
+            for number in ENDING.difference(blocked):
                 signal.signal(number, signal.SIG_IGN)
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, WATCHED)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, WATCHED.difference(blocked))
             code = task()
         except BaseException:
             log.exception("process %d failed", os.getpid())
         finally:
             os._exit(code)
+
+    def _fork_companion(self, task: Callable[[], int]) -> int:
+        def run() -> int:
+            self._leave_session()
+            return task()
+
+        return self._fork(run, dies_by=signal.SIGTERM, blocked=WATCHED)
 
     def _work(self, clone: int | None) -> int:
         set_process_name("vfs-worker")
@@ -330,23 +373,3 @@ class Supervisor:
         if self._housekeeping is not None:
             self._housekeeping()
         return 0
-
-
-def _kill(children: Iterable[int]) -> None:
-    left = [pid for pid in children if _ended(pid) is None]
-    for pid in left:
-        os.kill(pid, signal.SIGKILL)
-    for pid in left:
-        os.waitpid(pid, 0)
-
-
-def _ended(pid: int) -> int | None:
-    """Return the exit code of a child, minus the signal that killed it; None while it runs."""
-    found, status = os.waitpid(pid, os.WNOHANG)
-    return os.waitstatus_to_exitcode(status) if found else None
-
-
-def _how(status: int) -> str:
-    if status < 0:
-        return f"was killed by {signal.Signals(-status).name}"
-    return f"ended with exit code {status}"

@@ -113,7 +113,9 @@ class HubWithBranches(Hub):
         return attr._replace(entry_timeout=0, attr_timeout=0)
 
     def _place_named(self, name: bytes) -> _Place | None:
-        data_set, at, branch = name.decode("ascii", "replace").partition("@")
+        if not name.isascii():
+            return None
+        data_set, at, branch = name.decode("ascii").partition("@")
         refs = self.repo.store.refs
         if at and (ref := refs.get(data_set, branch)) is not None:
             return _Place(data_set, branch) if ref.kind == "branch" else None
@@ -147,11 +149,15 @@ class HubWithBranches(Hub):
 
     def _attr(self, place: _Place) -> Attr:
         node = self._node(place)
+        ref = self.repo.store.refs.get(place.data_set, place.branch)
+        changed_ns = 0 if ref is None else ref.time_ns
         mode, nlink, size, blocks = stat.S_IFDIR | 0o755, 2, 4096, 8
         if place.kind == "link":
             mode, nlink, size, blocks = stat.S_IFLNK | 0o777, 1, len(place.name), 0
         uid, gid, timeout = os.getuid(), os.getgid(), NAMES_TIMEOUT
-        return Attr(node, node, mode, nlink, uid, gid, 0, size, blocks, 0, timeout, timeout)
+        return Attr(
+            node, node, mode, nlink, uid, gid, 0, size, blocks, changed_ns, timeout, timeout
+        )
 
     # what is seen of a branch that is not mounted
 

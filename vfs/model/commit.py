@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
-from vfs.errors import CorruptObject
+from vfs.errors import CorruptObject, InvalidInput
 from vfs.ids import ID_BYTES, ObjectId
 from vfs.model.codec import Cursor
 from vfs.model.entry import Entry
@@ -19,6 +19,7 @@ JSON: TypeAlias = (
 )
 
 COMMIT_MAX_BYTES: Final = 1 << 20
+TEXT_MAX_BYTES: Final = 64 << 10  # of a message or an author, as people may give them
 
 _MAGIC: Final = b"C\x01"
 _U16: Final = struct.Struct("<H")
@@ -70,6 +71,16 @@ class Commit:
             message=message,
             provenance=_mapping(provenance),
         )
+
+
+def check_text(what: str, text: str, most: int = TEXT_MAX_BYTES) -> None:
+    """Raise InvalidInput when *text*, which is *what*, can't be in a commit."""
+    try:
+        size = len(text.encode("utf-8", "surrogateescape"))
+    except UnicodeEncodeError:
+        raise InvalidInput(f"the {what} has a character that no text can have") from None
+    if size > most:
+        raise InvalidInput(f"the {what} has {size:,} bytes", hint=f"{most:,} bytes are allowed")
 
 
 def _text(cursor: Cursor) -> str:

@@ -1,4 +1,4 @@
-"""Committing what a branch holds on top of its last commit, in O(what changed).
+"""Branches that are written to: committing what changed, in O(what changed), and deleting them.
 
 Rows stay as they are: the overlay goes on being relative to its origin, and who has the branch
 mounted notices nothing.
@@ -6,15 +6,15 @@ mounted notices nothing.
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from vfs.clock import now_ns
 from vfs.errors import Conflict, NotFound
-from vfs.model.commit import JSON, Commit
+from vfs.model.commit import JSON, Commit, check_text
 from vfs.repo import identity
+from vfs.repo.branchstatus import overlay_status
 from vfs.repo.branchtrees import BranchTrees
 from vfs.repo.origin import EMPTY
 from vfs.repo.repository import COMMIT_TRIES, CommitResult
@@ -44,15 +44,18 @@ def commit_overlay(
 
     Whoever serves the branch may go on: what is written from now on belongs to the next commit.
     Without a change there is no new commit, unless *allow_empty*. Raises NotFound when there is
-    no such branch, or no version and nothing to make the first one of.
+    no such branch, or no version and nothing to make the first one of; InvalidInput for a text that
+    is too long.
     """
+    check_text("message", message)
+    check_text("author", author or "")
     committing = _Committing(
         repo,
         data_set,
         branch,
         message=message,
         author=author or identity.author(),
-        provenance={"kind": "commit", "host": socket.gethostname(), **(provenance or {})},
+        provenance={"kind": "commit", "host": identity.host(), **(provenance or {})},
     )
     for _ in range(COMMIT_TRIES):
         try:
@@ -60,6 +63,17 @@ def commit_overlay(
         except Conflict:  # somebody else committed meanwhile
             continue
     raise Conflict(f"'{data_set}@{branch}' moves too fast to commit to it", hint="try again")
+
+
+def delete_branch(repo: Repository, data_set: str, branch: str, *, force: bool = False) -> None:
+    """Delete a branch; its log stays. Raises NotFound.
+
+    Raises Conflict when it has changes that are not committed, unless *force*.
+    """
+    header = repo.store.overlays.header(data_set, branch)
+    if header is not None and header.dirty and not force and overlay_status(repo, data_set, branch):
+        repo.store.refs.require_committed(data_set, branch)
+    repo.delete_ref(data_set, branch, kind="branch", overlay=header)
 
 
 class _Committing:

@@ -3,7 +3,7 @@
 A path that was there and is there is modified, whichever inode it is now, as after an editor's
 "write a new file and rename it". Renamed is an inode whose old path is gone and whose new one was
 not there. A directory that was renamed or removed is one change; what changed in a renamed one is
-told under its new path.
+told under its new path. Only one that took the place of another is compared with it name by name.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ import stat
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from vfs.errors import CorruptObject
 from vfs.model.entry import Entry, Extra
 from vfs.model.overlay import ROOT_INO, InodeRow
 from vfs.repo.branchstate import BranchState, Place
 from vfs.repo.origin import EMPTY
-from vfs.repo.trees import find
+from vfs.repo.trees import find, walk
 
 if TYPE_CHECKING:
     from vfs.repo.repository import Repository
@@ -64,6 +64,16 @@ def overlay_status(repo: Repository, data_set: str, branch: str) -> list[Change]
         return sorted(found, key=lambda change: (change.path, change.kind))
 
 
+class _Pair(NamedTuple):
+    """What was at a path, and what is there."""
+
+    old: Entry
+    was: int  # the inode, 0 where nobody knows it any more
+    ino: int
+    old_path: bytes
+    path: bytes
+
+
 class _Comparison:
     """The branch now against its last commit."""
 
@@ -82,7 +92,8 @@ class _Comparison:
             if before != now:
                 self._before[directory, name] = before
                 self._now[directory, name] = now
-        self._changed = frozenset(self._now)
+        self._changed = set(self._now)
+        self._entered: set[int] = set()  # directories that are gone, and were compared with others
         self._moved = {ino: place for place, ino in self._before.items() if ino}
         self._old_entries: dict[int, Entry] = {ROOT_INO: head}  # of directories
         self._old_paths: dict[int, Path] = {ROOT_INO: ()}
@@ -96,7 +107,8 @@ class _Comparison:
             if ino:
                 yield Change(self._path(place), "added", self._is_dir(ino))
         for place, ino in self._before.items():
-            if ino and not self._gone[place[0]]:  # else all of the directory is
+            # Of a directory that is gone itself, and not replaced, that alone is told.
+            if ino and (place[0] in self._entered or not self._gone[place[0]]):
                 yield Change(self._old_path(place), "deleted", self._old_entry(place).is_dir)
         yield from self._modified()
 
@@ -107,17 +119,42 @@ class _Comparison:
 
     def _replaced(self) -> Iterator[Change]:
         for place, ino in self._now.items():
-            if not ino or not self._before[place]:
+            was = self._before[place]
+            if ino and was:
+                self._before[place] = self._now[place] = 0
+                old = self._old_entry(place)
+                waiting = [_Pair(old, was, ino, self._old_path(place), self._path(place))]
+                while waiting:
+                    yield from self._compare(waiting.pop(), waiting)
+
+    def _compare(self, pair: _Pair, waiting: list[_Pair]) -> Iterator[Change]:
+        """Yield what differs between two inodes; what is in two directories goes to *waiting*."""
+        old, was, ino, old_path, path = pair
+        is_dir = self._is_dir(ino)
+        if old.kind != stat.S_IFMT(self._mode(ino)):
+            yield Change(path, "type changed", is_dir)
+        elif self._differs(old, ino):
+            yield Change(path, "modified", is_dir)
+        if not (old.is_dir and is_dir):
+            return
+        self._entered.add(was)
+        for place in walk(self._nodes, old.content):
+            child = place.entry
+            name = child.name
+            left = self._before.get((was, name))
+            there = self._state.find(ino, name, self._taken.name(ino, name))
+            if left == 0:
+                continue  # a directory that moved, which is told
+            if not there or self._now.get((ino, name)) == 0:
+                if left is None:  # else it may have moved, or is told with the others
+                    yield Change(old_path + b"/" + name, "deleted", child.is_dir)
                 continue
-            old, is_dir = self._old_entry(place), self._is_dir(ino)
-            if old.is_dir and is_dir:
-                continue  # another directory: one is deleted, one added
-            kind: ChangeKind = "modified"
-            if old.kind != stat.S_IFMT(self._mode(ino)):
-                kind = "type changed"
-            if kind != "modified" or self._differs(old, ino):
-                yield Change(self._path(place), kind, is_dir)
-            self._before[place] = self._now[place] = 0
+            for side, key in ((self._before, (was, name)), (self._now, (ino, name))):
+                if key in side:
+                    side[key] = 0
+            self._changed.add((ino, name))
+            old_child, new_child = old_path + b"/" + name, path + b"/" + name
+            waiting.append(_Pair(child, left or 0, there, old_child, new_child))
 
     def _moved_files(self) -> Iterator[Change]:
         lost = defaultdict(list)

@@ -18,6 +18,7 @@ from vfs.model.names import (
     check_data_set_name,
     check_ref_name,
 )
+from vfs.model.overlay import OverlayHeader
 from vfs.repo import identity
 from vfs.repo.blobs import FileReader
 from vfs.repo.revisions import Resolved, Revisions, near_misses
@@ -158,11 +159,12 @@ class Repository:
         name: str,
         *,
         kind: Literal["branch", "tag"],
-        discard: bool = False,
+        overlay: OverlayHeader | None = None,
     ) -> None:
         """Delete a branch or tag; its log stays. Raises NotFound.
 
-        Raises Conflict for a branch with changes that are not committed, unless *discard*.
+        Raises Conflict for a branch with changes that are not committed, unless they are those of
+        *overlay*.
         """
         known = [ref.name for ref in self.refs(data_set) if ref.kind == kind]
         if name not in known:
@@ -176,7 +178,7 @@ class Repository:
             time_ns=now_ns(),
             who=identity.who(),
             why=f"{kind} deleted",
-            discard=discard,
+            overlay=overlay,
         )
         self.store.overlays.sweep()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -117,6 +116,8 @@ class Revisions:
 
 def near_misses(name: str, known: list[str]) -> str:
     """Return a hint: what *name* may have been meant to be. Empty for no idea."""
+    import difflib  # noqa: PLC0415 - 1 ms, and seldom needed
+
     close = difflib.get_close_matches(name, known, n=3)
     if close:
         return "did you mean " + " or ".join(f"'{one}'" for one in close) + "?"

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import errno
 import os
-import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -200,6 +199,8 @@ class Environment:
         data, size = self.path / "data.mdb", self.page_bytes()
         if data.stat().st_size >= size:
             return
+        import subprocess  # noqa: PLC0415 - 2 ms, and stores are whole
+
         command = [sys.executable, "-P", "-c", _READ_ALL, str(self.path)]
         if subprocess.run(command, capture_output=True, check=False).returncode:
             raise StoreError(

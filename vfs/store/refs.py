@@ -22,6 +22,7 @@ from vfs.store.overlayrows import find_header
 if TYPE_CHECKING:
     import lmdb
 
+    from vfs.model.overlay import OverlayHeader
     from vfs.store.environment import Environment
 
     Txn = lmdb.Transaction[memoryview]
@@ -217,11 +218,12 @@ class RefTable:
         time_ns: int,
         who: str,
         why: str,
-        discard: bool = False,
+        overlay: OverlayHeader | None = None,
     ) -> None:
         """Delete a reference; its log stays. Raises NotFound.
 
-        Raises Conflict for a branch with changes that are not committed, unless *discard*.
+        Raises Conflict for a branch with changes that are not committed, unless they are those of
+        *overlay*, which go with it.
         """
 
         def change(txn: Txn) -> None:
@@ -231,7 +233,7 @@ class RefTable:
             if old is None or old.kind != kind:
                 raise NotFound(f"there is no {kind} '{name}' in '{data_set}'")
             if kind == "branch" and "overlays" in self._t:
-                if not discard:
+                if overlay is None or overlay != find_header(txn, self._t, data_set, name):
                     self._require_committed(txn, data_set, name)
                 txn.delete(key, db=self._t["overlays"])
             slot = self._take_slot(txn, Slot(old.commit, data_set, name))

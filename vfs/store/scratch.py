@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, Self
@@ -21,6 +20,8 @@ class Scratch:
     """A sorted map, for one thread. A context manager: leaving it deletes it."""
 
     def __init__(self, parent: Path) -> None:
+        import tempfile  # noqa: PLC0415 - 3 ms, and most commands need no scratch
+
         self._parent = parent
         with translated(parent), tempfile.TemporaryDirectory(dir=parent, prefix="scratch-") as path:
             self._env = lmdb.open(path, map_size=_MAP_BYTES, sync=False, metasync=False, lock=False)

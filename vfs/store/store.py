@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-import shutil
 import struct
-import uuid
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
@@ -45,9 +44,9 @@ class Store:
     A process opens a store at most once at a time: LMDB's locks ask for that.
     """
 
-    def __init__(self, path: Path, env: Environment, identity: uuid.UUID, secret: bytes) -> None:
+    def __init__(self, path: Path, env: Environment, identity: bytes, secret: bytes) -> None:
         self.path = path
-        self.uuid = str(identity)
+        self.uuid = "-".join(identity[a:b].hex() for a, b in pairwise((0, 4, 6, 8, 10, 16)))
         self.refs = RefTable(env)
         self.numbering = Numbering(env, secret)
         self.overlays = Overlays(env, self.refs)
@@ -67,15 +66,17 @@ class Store:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
             raise StoreError(f"{path} can't be made: {error.strerror}") from error
+        import uuid  # noqa: PLC0415 - 3 ms, and most commands make no store
+
         env = Environment(path, create=True)
-        identity, secret = uuid.uuid4(), os.urandom(_SECRET_BYTES)
+        identity, secret = uuid.uuid4().bytes, os.urandom(_SECRET_BYTES)
 
         def change(txn: lmdb.Transaction[memoryview]) -> None:
             meta = env.tables["meta"]
             form = _MAGIC + _FORMAT.pack(FORMAT)
             if not txn.put(b"format", form, overwrite=False, db=meta):
                 raise AlreadyExists(f"there is a store at {path} already")
-            txn.put(b"uuid", identity.bytes, db=meta)
+            txn.put(b"uuid", identity, db=meta)
             txn.put(b"secret", secret, db=meta)
 
         try:
@@ -180,8 +181,11 @@ class Store:
     def free_bytes(self) -> tuple[int, int, int]:
         """Return the size of the disk that holds the store, what is free, and what users get."""
         disk = os.statvfs(self.path)
-        total, _, _ = shutil.disk_usage(self.path)
-        return total, disk.f_bfree * disk.f_frsize, disk.f_bavail * disk.f_frsize
+        return (
+            disk.f_blocks * disk.f_frsize,
+            disk.f_bfree * disk.f_frsize,
+            disk.f_bavail * disk.f_frsize,
+        )
 
 
 def _is_free(path: Path) -> bool:
@@ -201,7 +205,7 @@ def _is_free(path: Path) -> bool:
         env.close()
 
 
-def _check_format(env: Environment, path: Path) -> tuple[uuid.UUID, bytes]:
+def _check_format(env: Environment, path: Path) -> tuple[bytes, bytes]:
     with env.read() as txn:
         meta = env.tables["meta"]
         form, identity, secret = (
@@ -217,4 +221,4 @@ def _check_format(env: Environment, path: Path) -> tuple[uuid.UUID, bytes]:
         )
     if len(identity) != 16 or len(secret) != _SECRET_BYTES:
         raise StoreError(f"the store {path} is damaged: its identity is gone")
-    return uuid.UUID(bytes=identity), secret
+    return identity, secret

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from vfs.daemon import MountSpec, control
-from vfs.daemon.control import check
+from vfs.daemon import MountSpec, checks
+from vfs.daemon.checks import check
 from vfs.errors import MountProblem
 
 
@@ -17,8 +17,8 @@ from vfs.errors import MountProblem
 def spec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MountSpec:
     device = tmp_path / "fuse"
     device.touch()
-    monkeypatch.setattr(control, "FUSE_DEVICE", device)
-    monkeypatch.setattr(control, "FUSE_CONF", tmp_path / "fuse.conf")
+    monkeypatch.setattr(checks, "FUSE_DEVICE", device)
+    monkeypatch.setattr(checks, "FUSE_CONF", tmp_path / "fuse.conf")
     (tmp_path / "mnt").mkdir()
     return MountSpec(store=tmp_path, mountpoint=tmp_path / "mnt")
 
@@ -35,7 +35,7 @@ def test_nothing_to_say(spec: MountSpec) -> None:
 
 
 def test_no_device(spec: MountSpec) -> None:
-    control.FUSE_DEVICE.unlink()
+    checks.FUSE_DEVICE.unlink()
     assert "modprobe fuse" in problem(spec)
 
 
@@ -50,9 +50,9 @@ def test_allow_other_is_not_for_everybody(spec: MountSpec, monkeypatch: pytest.M
     monkeypatch.setattr(shutil, "which", lambda _: "/usr/bin/fusermount3")
     wanted = MountSpec(store=spec.store, mountpoint=spec.mountpoint, options=("allow_other",))
     assert "user_allow_other" in problem(wanted)
-    control.FUSE_CONF.write_text("#user_allow_other\n")
+    checks.FUSE_CONF.write_text("#user_allow_other\n")
     assert "user_allow_other" in problem(wanted)
-    control.FUSE_CONF.write_text("mount_max = 7\nuser_allow_other # yes\n")
+    checks.FUSE_CONF.write_text("mount_max = 7\nuser_allow_other # yes\n")
     check(wanted)
 
 

@@ -16,7 +16,7 @@ from vfs.model.entry import Extra
 from vfs.model.names import parse_target
 from vfs.model.overlay import ROOT_INO
 from vfs.repo import branches
-from vfs.repo.branches import commit_overlay
+from vfs.repo.branches import commit_overlay, delete_branch
 from vfs.repo.branchstatus import overlay_status
 from vfs.repo.branchtrees import BranchTrees
 from vfs.repo.importer import ImportOptions, import_source
@@ -156,12 +156,22 @@ def test_an_import_into_a_branch_with_changes_is_refused(
         lambda: commit(repo, {}),
         lambda: import_source(repo, tmp_path, parse_target("data"), ImportOptions(message="m")),
         lambda: repo.delete_ref("data", "main", kind="branch"),
+        lambda: delete_branch(repo, "data", "main"),
     ):
         with pytest.raises(Conflict, match="not committed") as caught:
             refused()
         assert "vfs commit data@main" in caught.value.hint
-    repo.delete_ref("data", "main", kind="branch", discard=True)
+    delete_branch(repo, "data", "main", force=True)
     assert repo.refs("data") == []
+
+
+def test_a_branch_that_is_as_committed_is_deleted(repo: Repository, branch: ModelBranch) -> None:
+    branch.write(branch.at((b"h",)), b"x" * 300_000)
+    branch.change(branch.at((b"h",)), mtime_ns=MTIME_NS)
+    repo.store.overlays.claim("data", "main", branch.header.id)
+    delete_branch(repo, "data", "main")
+    with pytest.raises(NotFound):
+        delete_branch(repo, "data", "main")
 
 
 def test_times_and_parents(repo: Repository, branch: ModelBranch, monkeypatch: object) -> None:

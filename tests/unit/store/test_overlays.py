@@ -178,8 +178,11 @@ def test_a_branch_with_changes_is_moved_by_its_overlay_alone(branch: Store) -> N
 
 def test_a_deleted_branch_takes_its_changes_along(branch: Store) -> None:
     header = branch.overlays.open("data", "main")
-    branch.overlays.write("data", "main", header.id, changed())
-    branch.refs.delete("data", "main", "branch", time_ns=1, who="w", why="y", discard=True)
+    old = branch.overlays.write("data", "main", header.id, changed())
+    new = branch.overlays.write("data", "main", header.id, changed(b"g", NEW + 1))
+    with pytest.raises(Conflict):  # there is more by now
+        branch.refs.delete("data", "main", "branch", time_ns=1, who="w", why="y", overlay=old)
+    branch.refs.delete("data", "main", "branch", time_ns=1, who="w", why="y", overlay=new)
     assert branch.overlays.header("data", "main") is None
     with pytest.raises(Conflict):
         branch.overlays.write("data", "main", header.id, changed())

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final, Protocol, Self
 
 from vfs.errors import InvalidInput, InvalidName, NotFound
+from vfs.model.commit import check_text
 from vfs.model.entry import directory_entry
 from vfs.model.names import DEFAULT_BRANCH
 from vfs.repo.importer.api import SILENT, ImportResult, ProblemList, Tally
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 
 PATH_MAX_PARTS: Final = 500
 """Of a target's path: they are put into place by recursion, and Python goes 1,000 calls deep."""
-TEXT_MAX_BYTES: Final = 64 << 10
 COMMAND_MAX_BYTES: Final = 256 << 10
 """With two texts and the rest, it has to fit into COMMIT_MAX_BYTES."""
 
@@ -118,18 +118,9 @@ def _check(repo: Repository, target: Target, branch: str, options: ImportOptions
         raise InvalidName(
             f"a path of {len(target.path):,} names", hint=f"{PATH_MAX_PARTS:,} are allowed"
         )
-    _check_text("message", options.message, TEXT_MAX_BYTES)
-    _check_text("author", options.author or "", TEXT_MAX_BYTES)
-    _check_text("command", " ".join(options.command), COMMAND_MAX_BYTES)
-
-
-def _check_text(what: str, text: str, most: int) -> None:
-    try:
-        size = len(text.encode("utf-8", "surrogateescape"))
-    except UnicodeEncodeError:
-        raise InvalidInput(f"the {what} has a character that no text can have") from None
-    if size > most:
-        raise InvalidInput(f"the {what} has {size:,} bytes", hint=f"{most:,} bytes are allowed")
+    check_text("message", options.message)
+    check_text("author", options.author or "")
+    check_text("command", " ".join(options.command), COMMAND_MAX_BYTES)
 
 
 def _open(

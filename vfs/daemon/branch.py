@@ -1,0 +1,138 @@
+"""The process that serves one mounted branch, from its start to its exit code.
+
+It owns the branch (`vfs.daemon.owners`), so no other process writes to it. Whoever forked it holds
+no store and no FUSE session.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import gc
+import logging
+import os
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from vfs.daemon import mounts, owners, registry
+from vfs.errors import MountProblem
+from vfs.fs.branch.branch import Branch
+from vfs.fuse.branch_session import BranchSession, Ending, Hooks
+from vfs.fuse.controlled import ControlledOperations
+from vfs.store.store import Store
+
+log = logging.getLogger(__name__)
+
+EXIT_CODES: Final = {
+    Ending.TOLD: 0,
+    Ending.UNMOUNTED: 5,
+    Ending.OUTDATED: 6,
+    Ending.DISCARDED: 6,
+}
+ENDED: Final = EXIT_CODES[Ending.TOLD]
+UNMOUNTED: Final = EXIT_CODES[Ending.UNMOUNTED]
+AGAIN: Final = EXIT_CODES[Ending.OUTDATED]
+"""Serve the branch again, as it is now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A branch, and where it is to be mounted."""
+
+    data_set: str
+    branch: str
+    mountpoint: str
+
+    def __str__(self) -> str:
+        return f"{self.data_set}@{self.branch}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BranchSpec:
+    """What all branches of one mount have in common."""
+
+    store: Path
+    options: frozenset[str]  # as libfuse takes them
+    dirty_limit: int  # bytes
+    listed: bool  # whether each has a record of its own in the registry
+
+
+def serve_branch(spec: BranchSpec, place: Place, ready: Callable[[str], None]) -> int:
+    """Mount a branch and serve it to its end; return the exit code. Raises VfsError.
+
+    *ready* is called with the device of the mount once it answers.
+    """
+    clear_dead(place.mountpoint)
+    with ExitStack() as undo:
+        listener = undo.enter_context(
+            owners.owned(spec.store, place.data_set, place.branch, place.mountpoint)
+        )
+        if spec.listed:
+            undo.enter_context(registry.registered(_record(spec, place)))
+        store = undo.enter_context(Store.open(spec.store))
+        branch = Branch(store, place.data_set, place.branch)
+        undo.callback(branch.close)
+        operations = ControlledOperations(
+            branch, dirty_limit=spec.dirty_limit, mountpoint=place.mountpoint
+        )
+        session = BranchSession(operations, place.mountpoint, set(spec.options))
+        undo.callback(session.close)
+        device = _device(place.mountpoint)
+        undo.callback(detach_own, place.mountpoint, device)
+        gc.collect()
+        gc.freeze()
+        faulthandler.enable()
+
+        def is_ready() -> None:
+            mounts.set_read_ahead(device)
+            ready(device)
+
+        hooks = Hooks(
+            ready=is_ready,
+            unmount=lambda: detach_own(place.mountpoint, device),
+            outdated=branch.is_outdated,
+            discard=partial(store.overlays.discard, place.data_set, place.branch),
+            facts={"pid": os.getpid(), "mountpoint": place.mountpoint},
+        )
+        return EXIT_CODES[session.run(listener, mounts.device_number(device), hooks)]
+
+
+def _record(spec: BranchSpec, place: Place) -> registry.Record:
+    return registry.Record(
+        pid=os.getpid(),
+        mountpoint=place.mountpoint,
+        store=str(spec.store),
+        target=str(place),
+        workers=1,
+        started_ns=time.time_ns(),
+        writable=True,
+    )
+
+
+def _device(mountpoint: str) -> str:
+    mount = mounts.mount_at(Path(mountpoint))
+    if mount is None:
+        raise MountProblem(f"{mountpoint} was unmounted at once")
+    return mount.device
+
+
+def clear_dead(mountpoint: str) -> None:
+    """Take away what an earlier process, which was killed, left mounted there."""
+    while (mount := mounts.mount_at(Path(mountpoint))) is not None and mount.ours:
+        if mounts.health(mountpoint) != "stale":
+            break
+        mounts.detach(mountpoint, lazy=True)
+
+
+def detach_own(mountpoint: str, device: str) -> None:
+    """Unmount the file system *device*, in use or not, if it is still mounted there."""
+    mount = mounts.mount_at(Path(mountpoint))
+    if mount is not None and mount.device == device:
+        try:
+            mounts.detach(mountpoint, lazy=True)
+        except MountProblem as exc:
+            log.error("%s", exc)  # noqa: TRY400 - no traceback

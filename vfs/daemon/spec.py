@@ -1,0 +1,58 @@
+"""What is to be mounted where, and how, as it was asked for."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from vfs.daemon import mounts
+from vfs.fuse.options import libfuse_options, split
+
+if TYPE_CHECKING:
+    from vfs.model.names import Target
+
+DIRTY_LIMIT_BYTES: Final = 256 << 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class MountSpec:
+    """What to mount where. *target* None is the hub: all versions of all data sets."""
+
+    store: Path
+    mountpoint: Path
+    target: Target | None = None
+    workers: int = 2
+    allow_other: bool = False
+    options: tuple[str, ...] = ()
+    foreground: bool = False
+    read_only: bool = False  # a branch, too, is shown as it was committed last
+    dirty_limit: int = DIRTY_LIMIT_BYTES  # of what each branch holds in memory
+
+    def settled(self) -> MountSpec:
+        """Return the same with absolute paths, and `ro` among the options taken at its word."""
+        access = [option for option in split(self.options) if option in ("ro", "rw")]
+        return replace(
+            self,
+            store=self.store.resolve(),
+            mountpoint=mounts.real_path(self.mountpoint),
+            workers=max(1, self.workers),
+            read_only=self.read_only or access[-1:] == ["ro"],
+        )
+
+    @property
+    def may_nest(self) -> bool:
+        """Say whether something can be mounted inside of the mount.
+
+        As an ordinary user's it is mounted by fusermount3, which runs with root's rights, and the
+        kernel keeps such processes out of mounts that are for one user alone.
+        """
+        others = {"allow_other", "allow_root"}.intersection(split(self.options))
+        return os.geteuid() == 0 or self.allow_other or bool(others)
+
+    def libfuse_options(self, *, writable: bool) -> set[str]:
+        """Return the options for pyfuse3. Raises MountProblem for what can't be had."""
+        return libfuse_options(
+            self.options, store=self.store, allow_other=self.allow_other, writable=writable
+        )

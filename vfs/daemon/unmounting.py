@@ -1,0 +1,107 @@
+"""Ending mounts from outside, as the command line and scripts ask for it."""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import signal
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from vfs import mountinfo
+from vfs.daemon import mounts, registry
+from vfs.daemon.checks import clear, is_hidden
+from vfs.daemon.linux import MNT_EXPIRE, umount2
+from vfs.daemon.registry import Record
+from vfs.errors import MountProblem
+from vfs.mountinfo import Mount
+
+END_SECONDS: Final = 10.0
+STORE_SECONDS: Final = 100.0
+"""As long may branches take to store what was written."""
+
+_LAZY_WAIT_SECONDS: Final = 1.0
+
+
+def unmount(mountpoint: Path, *, lazy: bool = False) -> None:
+    """Unmount, and wait until the daemon has ended. A dead mount is cleared with a warning.
+
+    *lazy*: take it out of the tree at once; its daemon serves files that are open until they are
+    closed. Raises MountProblem where nothing of ours is mounted, or it is in use.
+    """
+    path = mounts.real_path(mountpoint)
+    found = _ours_at(path)
+    record = registry.find(Path(found.source), found.mountpoint)
+    inside = [mount for mount in mounts.inside(path) if mount.ours]
+    seconds = STORE_SECONDS if inside or (record and record.writable) else END_SECONDS
+    if mounts.health(found.mountpoint) == "stale":
+        clear(found)
+    elif inside and not lazy:
+        _end_hub(found, inside, record)
+    else:
+        mounts.detach(found.mountpoint, lazy=lazy)
+    if record is None or _wait_for_end(record.pid, _LAZY_WAIT_SECONDS if lazy else seconds):
+        return
+    if not lazy:
+        raise MountProblem(
+            f"{path} is unmounted, but its daemon (process {record.pid}) has not ended",
+            hint="something may hold a copy of the mount, such as a container",
+        )
+
+
+def _ours_at(path: Path) -> Mount:
+    found = mounts.mount_at(path)
+    if found is None or not found.ours:
+        if (hidden := mounts.hidden_at(path)) is not None:
+            raise is_hidden(hidden, found)
+        raise MountProblem(f"no version is mounted at {path}", hint=_where_instead())
+    hub = mounts.mount_at(path.parent)
+    if hub is not None and hub.ours and hub.source == found.source:
+        raise MountProblem(
+            f"{path} belongs to the mount at {hub.mountpoint}, which would mount it again",
+            hint=f"unmount all of it: vfs umount {hub.mountpoint}",
+        )
+    return found
+
+
+def _end_hub(hub: Mount, inside: list[Mount], record: Record | None) -> None:
+    """Have the daemon end, which unmounts the branches first; not while anything is in use."""
+    if record is None:
+        raise MountProblem(
+            f"{hub.mountpoint} is another user's, and has branches mounted in it",
+            hint="let that user unmount it, or use --lazy",
+        )
+    for mount in inside:
+        with suppress(OSError):
+            _require_unused(mount.mountpoint)
+    if mounts.holders(hub.mountpoint):
+        raise mounts.busy(hub.mountpoint)
+    os.kill(record.pid, signal.SIGTERM)
+
+
+def _require_unused(mountpoint: str) -> None:
+    """Raise MountProblem where a mount is in use; only root can ask so."""
+    try:
+        umount2(mountpoint, MNT_EXPIRE)
+    except OSError as exc:
+        if exc.errno == errno.EBUSY:
+            raise mounts.busy(mountpoint) from exc
+        raise
+
+
+def _where_instead() -> str:
+    ours = sorted({mount.mountpoint for mount in mountinfo.mounts() if mount.ours})
+    return f"mounted are: {', '.join(ours)}" if ours else "nothing is mounted"
+
+
+def _wait_for_end(pid: int, timeout: float) -> bool:
+    try:
+        fd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    try:
+        return bool(select.select([fd], [], [], timeout)[0])
+    finally:
+        os.close(fd)
