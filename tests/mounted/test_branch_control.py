@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.branches import happens_soon, is_served, owner
+from tests.support.branches import happens_soon, is_served, opened, owner
 from tests.support.hub import Hub, a_hub
 from tests.support.mounting import wait_for_end
 from vfs.daemon import branches, owners, sockets
@@ -36,9 +36,8 @@ def hub(tmp_path: Path) -> Iterator[Hub]:
 
 
 def test_a_checkpoint_holds_what_the_kernel_had_not_written_back(hub: Hub) -> None:
-    with (hub["main"] / "file").open("r+") as file:
-        file.write("two")
-        file.flush()  # into the page cache, and no further
+    with opened(hub["main"] / "file") as fd:
+        os.write(fd, b"two")  # into the page cache, and no further
         assert branches.checkpoint(hub.store, "data", "main")
         os.kill(owner(hub, "main"), signal.SIGKILL)
     happens_soon(lambda: is_served(hub, "main"))
@@ -56,9 +55,8 @@ def test_nobody_serves_it(hub: Hub) -> None:
 
 
 def test_all_is_discarded_and_the_branch_mounted_anew(hub: Hub) -> None:
-    with (hub["main"] / "file").open("r+") as file:
-        file.write("two")
-        file.flush()
+    with opened(hub["main"] / "file") as fd:
+        os.write(fd, b"two")
         (hub["main"] / "new").touch()
         assert branches.discard(hub.store, "data", "main")
     happens_soon(lambda: is_served(hub, "main"))
@@ -110,22 +108,26 @@ HOSTILE = [
 ]
 
 
-@pytest.mark.parametrize("line", HOSTILE, ids=range(len(HOSTILE)))
-def test_nonsense_is_refused_and_harms_nobody(hub: Hub, line: bytes) -> None:
+def test_nonsense_is_refused_and_harms_nobody(hub: Hub) -> None:
     (hub["main"] / "file").write_text("two")
     pid = owner(hub, "main")
-    name = owners.socket_name("data", "main")
-    with sockets.connect(hub.store, name, 10) as connection:
+    for line in HOSTILE:
+        answer = _put(hub, line)
+        assert not answer or "error" in json.loads(answer), line
+        assert (hub["main"] / "file").read_text() == "two"
+        assert owner(hub, "main") == pid
+    assert branches.checkpoint(hub.store, "data", "main")
+    assert "Traceback" not in hub.log
+
+
+def _put(hub: Hub, line: bytes) -> bytes:
+    with sockets.connect(hub.store, owners.socket_name("data", "main"), 10) as connection:
         try:
             connection.sendall(line)
             connection.shutdown(socket.SHUT_WR)
-            answer = sockets.read_line(connection, LINE_MAX_BYTES)
-        except BrokenPipeError:  # it had enough of it
-            answer = b""
-    assert not answer or "error" in json.loads(answer)
-    assert (hub["main"] / "file").read_text() == "two"
-    assert branches.checkpoint(hub.store, "data", "main")
-    assert owner(hub, "main") == pid
+            return sockets.read_line(connection, LINE_MAX_BYTES)
+        except (BrokenPipeError, ConnectionResetError):  # it had enough of it
+            return b""
 
 
 def test_who_says_nothing_keeps_nobody_waiting(hub: Hub) -> None:

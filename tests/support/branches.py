@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tests.support.hub import Hub
@@ -28,8 +29,9 @@ def is_served(hub: Hub, branch: str) -> bool:
 
 
 def keeper(hub: Hub) -> int:
-    """The process that keeps the hub's branches."""
-    return next(pid for pid in children(hub.pid) if process_name(pid) == "vfs-branches")
+    """The process that keeps the hub's branches; 0 while there is none."""
+    named = [pid for pid in children(hub.pid) if process_name(pid) == "vfs-branches"]
+    return named[0] if named else 0
 
 
 def processes(hub: Hub) -> list[int]:
@@ -45,6 +47,17 @@ def happens_soon(condition: Callable[[], object]) -> None:
     began = time.monotonic()
     wait_until(condition)
     assert time.monotonic() - began < SOON_SECONDS
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[int]:
+    """Open a file to read and write; its server may be gone when it is closed."""
+    fd = os.open(path, os.O_RDWR | os.O_CREAT)
+    try:
+        yield fd
+    finally:
+        with suppress(OSError):
+            os.close(fd)
 
 
 def left_in_run(store: Path) -> list[str]:

@@ -72,7 +72,7 @@ class MemoryView:
     def negative_timeout(self, parent: int) -> float:
         return FOREVER if parent != ROOT else 0.0
 
-    def getattr(self, node: int) -> Attr:
+    def getattr(self, node: int, pid: int = 0) -> Attr:
         if node == ROOT:
             return attr(ROOT, stat.S_IFDIR | 0o755, 0)._replace(attr_timeout=FOREVER)
         if node in SPECIALS.values():

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from vfs import mountinfo
 from vfs.daemon import logs, making, mounts, registry, sockets
+from vfs.daemon.arrivals import Arrivals
 from vfs.daemon.checks import check
 from vfs.daemon.registry import Record
 from vfs.daemon.spec import MountSpec
@@ -227,7 +228,8 @@ def _hub_opener(spec: MountSpec) -> Callable[[], View]:
     if spec.read_only:
         return functools.partial(open_hub, spec.store)
     make = functools.partial(making.ask, spec.store, _requests_name(spec))
-    return functools.partial(open_hub_with_branches, spec.store, make)
+    arrivals = Arrivals(spec.store, spec.mountpoint, workers=spec.workers)
+    return functools.partial(open_hub_with_branches, spec.store, make, arrivals)
 
 
 def _requests_name(spec: MountSpec) -> str:

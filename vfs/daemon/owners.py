@@ -28,10 +28,15 @@ _PAUSE_SECONDS: Final = 0.02
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """The process that serves a branch."""
+    """The process that serves a branch; for a moment at its start it is not known."""
 
     pid: int
     mountpoint: str
+
+    @property
+    def is_known(self) -> bool:
+        """Say whether it has told who it is by now."""
+        return self.pid > 0
 
 
 @contextmanager

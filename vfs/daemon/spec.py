@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from vfs.daemon import mounts
-from vfs.fuse.options import libfuse_options, split
+from vfs.fuse.options import libfuse_options, split, wants_read_only
 
 if TYPE_CHECKING:
     from vfs.model.names import Target
@@ -32,13 +32,12 @@ class MountSpec:
 
     def settled(self) -> MountSpec:
         """Return the same with absolute paths, and `ro` among the options taken at its word."""
-        access = [option for option in split(self.options) if option in ("ro", "rw")]
         return replace(
             self,
             store=self.store.resolve(),
             mountpoint=mounts.real_path(self.mountpoint),
             workers=max(1, self.workers),
-            read_only=self.read_only or access[-1:] == ["ro"],
+            read_only=self.read_only or wants_read_only(self.options),
         )
 
     @property

@@ -6,6 +6,7 @@ import errno
 import os
 import select
 import signal
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -22,6 +23,8 @@ END_SECONDS: Final = 10.0
 STORE_SECONDS: Final = 100.0
 """As long may branches take to store what was written."""
 
+BUSY_SECONDS: Final = 0.5
+_PAUSE_SECONDS: Final = 0.02
 _LAZY_WAIT_SECONDS: Final = 1.0
 
 
@@ -82,13 +85,22 @@ def _end_hub(hub: Mount, inside: list[Mount], record: Record | None) -> None:
 
 
 def _require_unused(mountpoint: str) -> None:
-    """Raise MountProblem where a mount is in use; only root can ask so."""
-    try:
-        umount2(mountpoint, MNT_EXPIRE)
-    except OSError as exc:
-        if exc.errno == errno.EBUSY:
-            raise mounts.busy(mountpoint) from exc
-        raise
+    """Raise MountProblem where a mount is in use; only root can ask so.
+
+    Its own process uses it for moments, to have the kernel write back.
+    """
+    deadline = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            umount2(mountpoint, MNT_EXPIRE)
+        except OSError as exc:
+            if exc.errno != errno.EBUSY:
+                raise
+            if time.monotonic() >= deadline:
+                raise mounts.busy(mountpoint) from exc
+            time.sleep(_PAUSE_SECONDS)
+        else:
+            return
 
 
 def _where_instead() -> str:

@@ -61,12 +61,12 @@ class Hub(Snapshots):
     def negative_timeout(self, parent: int) -> float:
         return 0 if parent == ROOT else FOREVER
 
-    def getattr(self, node: int) -> Attr:
+    def getattr(self, node: int, pid: int = 0) -> Attr:
         if node == ROOT:
             return self._top()
         if _is_link(node):
             return self._link(split_position(node)[0])
-        return super().getattr(node)
+        return super().getattr(node, pid)
 
     def readdir(self, node: int, offset: int) -> Iterator[tuple[bytes, Attr, int]]:
         if node != ROOT:

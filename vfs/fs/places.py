@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
-from vfs.errors import Conflict, IsADirectory, NotFound, ReadOnly
+from vfs.errors import Conflict, IsADirectory, NotFound, ReadOnly, StaleHandle
 from vfs.fs.attrs import Attr
 from vfs.fs.hub import NAMES_TIMEOUT, Hub
 from vfs.fs.nodes import ROOT, is_name, name_node, position
@@ -25,6 +25,11 @@ _UNBORN: Final = 1 << 62  # offsets of a listing behind those of all references
 
 Make = Callable[[str], None]
 """Makes what a name in the top directory is to stand for. Raises VfsError."""
+
+
+IsMounted = Callable[[str, str, int], bool]
+"""Says whether a branch is mounted by now; waits a moment for one that is about to be, unless it is
+asked on behalf of the process that does it, by its id."""
 
 
 class _Place(NamedTuple):
@@ -48,9 +53,10 @@ class HubWithBranches(Hub):
 
     _top_mode = 0o755
 
-    def __init__(self, repo: Repository, make: Make) -> None:
+    def __init__(self, repo: Repository, make: Make, is_mounted: IsMounted) -> None:
         super().__init__(repo)
         self._make = make
+        self._is_mounted = is_mounted
         self._places: dict[int, _Place] = {}
 
     def lookup(self, parent: int, name: bytes) -> Attr:
@@ -63,8 +69,15 @@ class HubWithBranches(Hub):
     def negative_timeout(self, parent: int) -> float:
         return 0 if is_name(parent) else super().negative_timeout(parent)
 
-    def getattr(self, node: int) -> Attr:
-        return self._attr(self._place(node)) if is_name(node) else super().getattr(node)
+    def getattr(self, node: int, pid: int = 0) -> Attr:
+        if not is_name(node):
+            return super().getattr(node, pid)
+        place = self._place(node)
+        if place.kind == "branch" and self._is_mounted(place.data_set, place.branch, pid):
+            # Whoever came here by a path goes it once more (retry_estale in fs/namei.c), and comes
+            # into the branch.
+            raise StaleHandle("the branch is mounted on top of it")
+        return self._attr(place)
 
     def readdir(self, node: int, offset: int) -> Iterator[tuple[bytes, Attr, int]]:
         if is_name(node):
@@ -102,7 +115,7 @@ class HubWithBranches(Hub):
         self._make(text)
         data_set, _, branch = text.partition("@")
         place = _Place(data_set, branch) if branch else _Place(data_set, DEFAULT_BRANCH, "made")
-        return self._attr(place)._replace(entry_timeout=0, attr_timeout=0)
+        return self._attr(place)._replace(entry_timeout=0)
 
     # places
 
@@ -110,7 +123,7 @@ class HubWithBranches(Hub):
         if ref.kind != "branch":
             return super()._listed(ref)
         attr = self._attr(_Place(ref.data_set, ref.name))
-        return attr._replace(entry_timeout=0, attr_timeout=0)
+        return attr._replace(entry_timeout=0)
 
     def _place_named(self, name: bytes) -> _Place | None:
         if not name.isascii():
@@ -155,9 +168,8 @@ class HubWithBranches(Hub):
         if place.kind == "link":
             mode, nlink, size, blocks = stat.S_IFLNK | 0o777, 1, len(place.name), 0
         uid, gid, timeout = os.getuid(), os.getgid(), NAMES_TIMEOUT
-        return Attr(
-            node, node, mode, nlink, uid, gid, 0, size, blocks, changed_ns, timeout, timeout
-        )
+        # The attributes are not kept, so that whoever uses the directory asks for them (`getattr`).
+        return Attr(node, node, mode, nlink, uid, gid, 0, size, blocks, changed_ns, timeout, 0)
 
     # what is seen of a branch that is not mounted
 
@@ -191,6 +203,6 @@ class HubWithBranches(Hub):
                 yield name, attr._replace(entry_timeout=0), after
 
 
-def open_hub_with_branches(store: Path, make: Make) -> HubWithBranches:
+def open_hub_with_branches(store: Path, make: Make, is_mounted: IsMounted) -> HubWithBranches:
     """Open a store and return its hub. Not to be held over a fork."""
-    return HubWithBranches(Repository.open(store, readonly=True), make)
+    return HubWithBranches(Repository.open(store, readonly=True), make, is_mounted)

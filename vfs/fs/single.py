@@ -24,8 +24,8 @@ class SingleRevision(Snapshots):
     def negative_timeout(self, parent: int) -> float:
         return FOREVER
 
-    def getattr(self, node: int) -> Attr:
-        return self._outward(super().getattr(self._inward(node)))
+    def getattr(self, node: int, pid: int = 0) -> Attr:
+        return self._outward(super().getattr(self._inward(node), pid))
 
     def readdir(self, node: int, offset: int) -> Iterator[tuple[bytes, Attr, int]]:
         for name, attr, after in super().readdir(self._inward(node), offset):

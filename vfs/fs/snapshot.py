@@ -141,7 +141,7 @@ class Snapshots:
         self._files_read.put(number, entry, _weight(entry))
         return file_attr(entry, number)
 
-    def getattr(self, node: int) -> Attr:
+    def getattr(self, node: int, pid: int = 0) -> Attr:
         if not is_position(node):
             return file_attr(self.file(node), node)
         directory = self.directory(node)

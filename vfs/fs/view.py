@@ -24,8 +24,8 @@ class View(Protocol):
     def negative_timeout(self, parent: int) -> float:
         """Return the seconds that a name may be taken for missing in *parent*."""
 
-    def getattr(self, node: int) -> Attr:
-        """Return the attributes of *node*."""
+    def getattr(self, node: int, pid: int = 0) -> Attr:
+        """Return the attributes of *node*, as the process *pid* asks for them."""
 
     def readdir(self, node: int, offset: int) -> Iterator[tuple[bytes, Attr, int]]:
         """Yield names, attributes and the offset behind each, from *offset* on (0: the start)."""

@@ -10,18 +10,19 @@ import errno
 import os
 import stat
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING, Final
 
 import pyfuse3
 import trio
 from pyfuse3 import EntryAttributes, FileInfo, FUSEError, RequestContext, SetattrFields
 
-from vfs.errors import NotFound
+from vfs.errors import NotFound, StoreFull, VfsError
 from vfs.fs.branch.acl import ACCESS as ACL_ACCESS
 from vfs.fs.branch.attributes import SetAttr
 from vfs.fuse.errnos import async_handler, handler
-from vfs.fuse.flusher import PERIOD_SECONDS, Flusher, sync_kernel
+from vfs.fuse.flusher import PERIOD_SECONDS, Flusher
+from vfs.fuse.writeback import send_dirty_pages
 
 if TYPE_CHECKING:
     from vfs.fs.branch.branch import Branch
@@ -50,6 +51,7 @@ class BranchOperations(pyfuse3.Operations):
         self._inodes, self._names = branch.inodes, branch.names
         self._files, self._attributes = branch.files, branch.attributes
         self._mountpoint = mountpoint
+        self.st_dev = -1  # of the mount, once there is one
         self._flusher = Flusher(branch, dirty_limit=dirty_limit)
         self._readers: list[FileReader] = []
         self._direct: set[int] = set()  # inodes that O_DIRECT was used on
@@ -73,7 +75,9 @@ class BranchOperations(pyfuse3.Operations):
         while True:
             await trio.sleep(PERIOD_SECONDS)
             if self._files.has_writers():
-                await sync_kernel(self._mountpoint)
+                await trio.to_thread.run_sync(
+                    send_dirty_pages, self._mountpoint, self.st_dev, abandon_on_cancel=True
+                )
 
     async def checkpoint(self) -> None:
         """Return when all that the kernel handed over so far is durable. Raises StoreFull."""
@@ -88,11 +92,17 @@ class BranchOperations(pyfuse3.Operations):
         await trio.to_thread.run_sync(_tell_kernel, outdated)
 
     async def finish(self) -> None:
-        """Store what is left, at the end; nothing is served any more."""
+        """Store what is left, at the end; nothing is served any more. Raises StoreFull."""
+        failure = None
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._flusher.run)
-            await self._flusher.flush()
+            try:
+                await self._flusher.flush()
+            except VfsError as error:
+                failure = error
             nursery.cancel_scope.cancel()
+        if failure is not None:
+            raise failure
 
     # looking
 
@@ -194,12 +204,12 @@ class BranchOperations(pyfuse3.Operations):
 
     @async_handler
     async def unlink(self, parent_inode: int, name: bytes, ctx: RequestContext) -> None:
-        await self._room()
+        await self._room(frees=True)
         self._names.unlink(parent_inode, name)
 
     @async_handler
     async def rmdir(self, parent_inode: int, name: bytes, ctx: RequestContext) -> None:
-        await self._room()
+        await self._room(frees=True)
         self._names.rmdir(parent_inode, name)
 
     @async_handler
@@ -226,7 +236,8 @@ class BranchOperations(pyfuse3.Operations):
         fh: int | None,
         ctx: RequestContext,
     ) -> EntryAttributes:
-        await self._room()
+        shrinks = fields.update_size and attr.st_size < self._inodes.row(inode).size
+        await self._room(frees=shrinks)
         change = SetAttr(
             mode=attr.st_mode if fields.update_mode else None,
             uid=attr.st_uid if fields.update_uid else None,
@@ -321,12 +332,13 @@ class BranchOperations(pyfuse3.Operations):
     async def fsyncdir(self, fh: int, datasync: bool) -> None:
         await self._flusher.flush()
 
-    async def _room(self) -> None:
-        """Wait until a change may be made. Raises Conflict, StoreFull."""
-        if not self._branch.is_claimed:
+    async def _room(self, *, frees: bool = False) -> None:
+        """Wait until a change may be made. Raises Conflict; StoreFull unless it *frees* room."""
+        while not self._branch.is_claimed:
             await trio.to_thread.run_sync(self._branch.claim)
         if self._flusher.is_behind:
-            await self._flusher.make_room()
+            with suppress(StoreFull) if frees else nullcontext():
+                await self._flusher.make_room()
 
     def _fill(self, ino: int, row: InodeRow) -> EntryAttributes:
         entry = self._entry

@@ -89,7 +89,7 @@ class BranchSession:
     def run(self, listener: socket.socket, st_dev: int, hooks: Hooks) -> Ending:
         """Serve until the end, and return why it ended. Raises what the last checkpoint raises."""
         self._hooks = hooks
-        self._st_dev = st_dev
+        self._st_dev = self._operations.st_dev = st_dev
         self._told, self._over, self._done = trio.Event(), trio.Event(), trio.Event()
         self._failure: VfsError | None = None
         ending = trio.run(self._run, listener)

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import ctypes
 import logging
-import os
 from typing import TYPE_CHECKING, Final
 
 import trio
 
-from vfs.errors import StoreFull, VfsError
+from vfs.errors import StoreError, VfsError
 
 if TYPE_CHECKING:
     from vfs.fs.branch.branch import Branch
@@ -30,7 +29,7 @@ TRIMMED_BYTES: Final = 16 << 20
 ROWS_WANTED: Final = 8_000  # a checkpoint begins when so many rows wait
 ROWS_MAX: Final = 40_000  # no more are taken before it has ended
 
-_LIBC: Final = ctypes.CDLL(None, use_errno=True)
+_LIBC: Final = ctypes.CDLL(None)
 
 
 class _Round:
@@ -51,6 +50,7 @@ class Flusher:
         self._bytes_wanted = dirty_limit // 4
         self._next = _Round()
         self._wake = trio.Event()
+        self._error: VfsError | None = None  # of the last checkpoint
 
     async def run(self) -> None:
         """Make checkpoints until cancelled."""
@@ -62,7 +62,16 @@ class Flusher:
             current, self._next = self._next, _Round()
             with trio.CancelScope(shield=True):
                 current.error = await self._checkpoint(settle=settle)
+            self._note(current.error)
             current.done.set()
+
+    def _note(self, error: VfsError | None) -> None:
+        where = f"{self._branch.data_set}@{self._branch.branch}"
+        if error is not None and str(error) != str(self._error):
+            log.error("%s: what was written can't be stored yet: %s", where, error)
+        elif error is None and self._error is not None:
+            log.info("%s: all is stored again", where)
+        self._error = error
 
     async def _checkpoint(self, *, settle: bool) -> VfsError | None:
         branch = self._branch
@@ -73,11 +82,11 @@ class Flusher:
             await trio.to_thread.run_sync(branch.store_checkpoint, checkpoint)
         except VfsError as error:
             branch.fail_checkpoint()
-            log.error("%s@%s: not stored yet: %s", branch.data_set, branch.branch, error)  # noqa: TRY400
             return error
-        except BaseException:
+        except Exception as error:
             branch.fail_checkpoint()
-            raise
+            log.exception("a checkpoint failed")
+            return StoreError(f"a checkpoint failed: {error!r}")
         branch.end_checkpoint(checkpoint)
         stored_bytes, checkpoint = checkpoint.layer.bytes, None
         if stored_bytes > TRIMMED_BYTES:
@@ -101,31 +110,20 @@ class Flusher:
     def is_behind(self) -> bool:
         """Say whether `make_room` has something to do."""
         branch = self._branch
-        return branch.dirty_bytes > self._bytes_wanted or branch.dirty_rows > ROWS_WANTED
+        return (
+            self._error is not None
+            or branch.dirty_bytes > self._bytes_wanted
+            or branch.dirty_rows > ROWS_WANTED
+        )
 
     async def make_room(self) -> None:
-        """Have a checkpoint begin, and wait while too much is in memory. Raises StoreFull."""
+        """Have a checkpoint begin, and wait while too much is in memory.
+
+        Where the last one failed, another is tried before anything more is taken. Raises StoreFull.
+        """
         branch = self._branch
         self._wake.set()
+        if self._error is not None:
+            await self._join()
         while branch.dirty_bytes > self._bytes_max or branch.dirty_rows > ROWS_MAX:
             await self._join()
-
-
-async def sync_kernel(mountpoint: str) -> None:
-    """Have the kernel hand over what it holds back of a mount (syncfs(2)).
-
-    To be called by a task that serves no request: the kernel waits for the writes it sends.
-    """
-    await trio.to_thread.run_sync(_syncfs, mountpoint, abandon_on_cancel=True)
-
-
-def _syncfs(mountpoint: str) -> None:
-    try:
-        fd = os.open(mountpoint, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except OSError:
-        return  # unmounted meanwhile
-    try:
-        if _LIBC.syncfs(fd):
-            raise StoreFull(f"not all could be written back: {os.strerror(ctypes.get_errno())}")
-    finally:
-        os.close(fd)

@@ -42,7 +42,7 @@ def decode_request(line: bytes) -> Request:
     """Return what a line asks. Raises InvalidInput, InvalidName."""
     fields = _object(line)
     verb, paths = fields.get("do"), fields.get("paths", [])
-    if verb not in _VERBS:
+    if not isinstance(verb, str) or verb not in _VERBS:
         raise errors.InvalidInput("a request that this server does not know")
     if not isinstance(paths, list) or not all(isinstance(path, str) for path in paths):
         raise errors.InvalidInput("a request whose paths are none")

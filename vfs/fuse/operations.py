@@ -63,7 +63,7 @@ class SnapshotOperations(pyfuse3.Operations):
 
     @handler
     def getattr(self, inode: int, ctx: RequestContext) -> EntryAttributes:
-        attr = self.view.getattr(inode)
+        attr = self.view.getattr(inode, ctx.pid)
         return self._fill(attr, attr.number)
 
     @handler

@@ -42,14 +42,21 @@ def split(options: Iterable[str]) -> list[str]:
     return [option for text in options for option in text.split(",") if option]
 
 
+def wants_read_only(options: Iterable[str]) -> bool:
+    """Say whether the last one of `ro` and `rw` is `ro`."""
+    return [option for option in split(options) if option in ("ro", "rw")][-1:] == ["ro"]
+
+
 def libfuse_options(
     options: Iterable[str], *, store: Path, allow_other: bool, writable: bool = False
 ) -> set[str]:
     """Return what to give to pyfuse3 for *options*. Raises MountProblem for what can't be had."""
     chosen: dict[str, str] = {}
-    for option in split(options):
+    options = split(options)
+    read_only = wants_read_only(options)
+    for option in options:
         name = option.partition("=")[0]
-        if name == "rw" and not writable:
+        if option == "rw" and not writable and not read_only:
             raise MountProblem("'rw' can't be set: versions are read-only", hint="leave 'rw' out")
         if name in NOT_TO_BE_HAD:
             raise MountProblem(

@@ -54,6 +54,10 @@ TABLES: Final = (
 OVERLAY_TABLES: Final = tuple(name for name in TABLES if name.startswith("overlay"))
 """Stores of the first release lack these; they get them when they are opened to be written."""
 
+RESERVED_BYTES: Final = 32 << 20
+RESERVED_PART: Final = 50
+"""Room that contents leave on the disk: so much, or this part of a small one."""
+
 _DAMAGED: Final = (
     lmdb.InvalidError,
     lmdb.CorruptedError,
@@ -290,6 +294,13 @@ class Environment:
                 not txn.stat(self._env.open_db(name.encode(), txn=txn, create=False))["entries"]
                 for name in names
             )
+
+    def require_room(self) -> None:
+        """Raise StoreFull when the disk has little room left, which is kept for rows."""
+        disk = os.statvfs(self.path)
+        kept = min(RESERVED_BYTES, disk.f_blocks * disk.f_frsize // RESERVED_PART)
+        if disk.f_bavail * disk.f_frsize < kept:
+            raise _full(self.path)
 
     def check_readers(self) -> int:
         """Free the slots of readers that were killed; return how many there were."""

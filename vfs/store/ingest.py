@@ -302,6 +302,7 @@ class Ingest:
                 return
 
     def _write(self, batch: list[_Pack]) -> None:
+        self._env.require_room()
         new = self._env.write(lambda txn: self._store(txn, batch))
         segments = [segment for pack in batch for segment in pack.segments]
         stored = [
