@@ -17,7 +17,7 @@ cleanup() {
     trap - EXIT
     cd /
     if mounted; then
-        vfs umount "$work/mnt" || fusermount3 -u -z "$work/mnt" || true
+        vfs umount "$work/mnt" || umount -R -l "$work/mnt" || fusermount3 -u -z "$work/mnt" || true
     fi
     rm -rf --one-file-system "$work"
     exit "$status"
@@ -96,6 +96,17 @@ run 'vfs stats'
 
 note "Nothing can change a version"
 run_refused 'touch mnt/data@v1/new'
+
+note "A branch can be written to: it begins as v2, at no cost, and holds what is done to it"
+run 'vfs branch data trial --from v2'
+until grep -q " $work/mnt/data@trial " /proc/self/mountinfo; do sleep 0.1; done
+run 'ls mnt'
+first=$(cd mnt/data@trial && find * -mindepth 1 -maxdepth 1 -type f | sort | head -n 1)
+run "rm mnt/data@trial/$first"
+run 'echo "what was tried" > mnt/data@trial/NOTES'
+run 'vfs status data@trial'
+run 'vfs commit data@trial -m "one file less, and why"'
+run 'diff -rq mnt/data@v2 mnt/data@trial | cat'
 
 run 'vfs umount mnt'
 if mounted; then
