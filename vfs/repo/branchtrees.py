@@ -6,11 +6,13 @@ it was committed as. A directory that only moved keeps its tree, and is not read
 
 from __future__ import annotations
 
+import os
 import stat
 from collections import defaultdict
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
+from vfs.errors import CorruptObject
 from vfs.ids import NO_CONTENT, ObjectId
 from vfs.model.entry import Entry, Extra, Totals
 from vfs.model.overlay import PATCH_BYTES, ROOT_INO, InodeRow
@@ -130,10 +132,24 @@ class BranchTrees:
             if row.content != NO_CONTENT:
                 old = Content(row.content, row.flags, row.content_bytes, row.holes)
             pieces = self._pieces(ino, row)
-            folded = splice(self._files, self._ingest, old, row.visible, pieces, row.size)
+            try:
+                folded = splice(self._files, self._ingest, old, row.visible, pieces, row.size)
+            except CorruptObject as error:
+                raise self._names_file(ino, row, error) from error
             if row.nlink > 1:
                 self._folded.put(ino, folded)
         return folded
+
+    def _names_file(self, ino: int, row: InodeRow, error: CorruptObject) -> CorruptObject:
+        paths = [
+            b"/".join((*self._state.path(directory), name))
+            for directory, name in self._state.places(ino, row)
+        ]
+        path = os.fsdecode(min(paths))
+        return CorruptObject(
+            f"'{path}' can't be committed, as some of its bytes are damaged: {error}",
+            hint="remove it, or overwrite all of it, and commit again",
+        )
 
     def _pieces(self, ino: int, row: InodeRow) -> Iterator[Piece]:
         """Yield the patches of a file, as far as they are in it."""

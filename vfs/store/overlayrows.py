@@ -168,6 +168,17 @@ class OverlayRows:
                 more = cursor.next()
         return found
 
+    def patched_pages(self, ino: int, first: int, last: int) -> list[int]:
+        """Return which pages from *first* to *last*, both included, have patches."""
+        start, end = TRIPLE.pack(self._id, ino, first), TRIPLE.pack(self._id, ino, last)
+        found = []
+        with self._reading() as txn, txn.cursor(self._t["overlay_patches"]) as cursor:
+            more = cursor.set_range(start)
+            while more and (key := bytes(cursor.key())) <= end:
+                found.append(key_number(key[16:]))
+                more = cursor.next()
+        return found
+
     def orphans(self) -> list[int]:
         """Return the inodes that were open, but without a name, at the last write."""
         with self._reading() as txn:

@@ -9,11 +9,13 @@ once, in its final form.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from vfs.errors import CorruptObject
 from vfs.fs.branch.content import plan_read, stored_content
 from vfs.fs.branch.data import NO_CUT, FileLayer
 from vfs.ids import NO_CONTENT, ObjectId
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
     from vfs.store.ingest import Ingest
     from vfs.store.overlayrows import OverlayRows
     from vfs.store.store import Store
+
+log = logging.getLogger(__name__)
 
 PATCHED_MAX_BYTES: Final = 1 << 20
 """More than this of one file at once is no small change."""
@@ -137,16 +141,25 @@ class Checkpoint:
         if changes.visible == 0:
             row = _EMPTY.of(row)
             self._drop_patches(ino)
-        visible = min(row.visible, changes.visible)
         if not changes.runs and not row.patches:
+            visible = min(row.visible, changes.visible)
             return Stored(row.content, row.flags, row.content_bytes, visible, row.holes, 0)
-        if self._can_patch(ino, row, changes):
-            return self._patch(stage, ino, row, changes)
+        if not self._can_patch(ino, row, changes):
+            try:
+                return self._splice(stage, ingest(), ino, row, changes)
+            except CorruptObject as error:
+                # What is damaged stays so, and must not keep all else from being stored.
+                log.error("inode %d: its changes are stored beside damaged bytes: %s", ino, error)  # noqa: TRY400
+        return self._patch(stage, ino, row, changes)
+
+    def _splice(
+        self, stage: Stage, ingest: Ingest, ino: int, row: InodeRow, changes: FileLayer
+    ) -> Stored:
         new = splice(
             stage.files,
-            ingest(),
+            ingest,
             stored_content(row),
-            visible,
+            min(row.visible, changes.visible),
             self._pieces(stage, ino, row, changes),
             row.size,
             pool=stage.pool,
@@ -164,25 +177,33 @@ class Checkpoint:
             ino in self._writers
             and changes.runs.size <= PATCHED_MAX_BYTES
             and row.patches + pages <= limit
-            and (changes.visible == NO_CUT or not row.patches)
         )
 
     def _patch(self, stage: Stage, ino: int, row: InodeRow, changes: FileLayer) -> Stored:
+        pages = set(changes.runs.pages(PATCH_BYTES))
+        there: set[int] = set()  # as far as that matters
+        kept = row.patches
         if not row.patches:
             self._drop_patches(ino)  # there may be obsolete ones
-        count = row.patches
-        done = -1
-        for offset, data in changes.runs:
-            first, last = offset // PATCH_BYTES, (offset + len(data) - 1) // PATCH_BYTES
-            there = stage.rows.patches(ino, first, last) if row.patches else {}
-            for page in range(max(first, done + 1), last + 1):
-                start = page * PATCH_BYTES
-                end = min(start + PATCH_BYTES, row.size)
-                plan = plan_read(stage.rows, ino, row, [changes], start, end)
-                self._batch.patches[ino, page] = plan.read(stage.files).ljust(PATCH_BYTES, b"\0")
-                count += page not in there
-            done = last
+        elif changes.visible < NO_CUT:
+            # Until the end, the layer hides from readers what goes here.
+            first = -(-changes.visible // PATCH_BYTES)
+            self._batch.cuts[ino] = first
+            there.update(stage.rows.patched_pages(ino, 0, first - 1))
+            kept = len(there)
+            if changes.visible % PATCH_BYTES:
+                pages |= there & {first - 1}
+        else:
+            for offset, data in changes.runs:
+                last = (offset + len(data) - 1) // PATCH_BYTES
+                there.update(stage.rows.patched_pages(ino, offset // PATCH_BYTES, last))
+        for page in sorted(pages):
+            start = page * PATCH_BYTES
+            end = min(start + PATCH_BYTES, row.size)
+            plan = plan_read(stage.rows, ino, row, [changes], start, end)
+            self._batch.patches[ino, page] = plan.read(stage.files).ljust(PATCH_BYTES, b"\0")
         visible = min(row.visible, changes.visible)
+        count = kept + len(pages - there)
         return Stored(row.content, row.flags, row.content_bytes, visible, row.holes, count)
 
     def _pieces(self, stage: Stage, ino: int, row: InodeRow, changes: FileLayer) -> Iterator[Piece]:

@@ -43,6 +43,14 @@ class Runs:
         """Drop what lies at or behind *size*."""
         self._replace(size, NO_CUT, [])
 
+    def pages(self, size: int) -> Iterator[int]:
+        """Yield the numbers of the pages of *size* bytes that there are bytes in, ascending."""
+        done = -1
+        for offset, data in self:
+            last = (offset + len(data) - 1) // size
+            yield from range(max(offset // size, done + 1), last + 1)
+            done = last
+
     def within(self, start: int, end: int) -> Iterator[tuple[int, Data]]:
         """Yield the runs, cut to the range, that lie in it."""
         for index in range(self._first(start), len(self._starts)):

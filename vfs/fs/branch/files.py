@@ -12,6 +12,7 @@ from vfs.fs.branch.content import ReadPlan, plan_read
 from vfs.fs.branch.data import Data, FileLayer
 from vfs.fs.branch.inodes import Inodes
 from vfs.model.entry import SIZE_MAX_BYTES
+from vfs.model.overlay import PATCH_BYTES
 
 if TYPE_CHECKING:
     from vfs.model.overlay import InodeRow
@@ -93,12 +94,28 @@ class OpenFiles:
         end = offset + len(data)
         if end > SIZE_MAX_BYTES:
             raise FileTooLarge(f"a file of {end} bytes")
+        if offset % PATCH_BYTES or end % PATCH_BYTES:
+            self._require_edges(ino, row, offset, end)
         layer = self._layer(ino)
         before = layer.runs.size
         layer.runs.write(offset, data)
         self._state.dirty.bytes += layer.runs.size - before
         self._inodes.change(ino, row._replace(size=max(row.size, end)))
         return len(data)
+
+    def _require_edges(self, ino: int, row: InodeRow, start: int, end: int) -> None:
+        """Raise CorruptObject when the rest of a page that is written in part can't be read.
+
+        Nothing could be stored of it then. The kernel writes in part what ends with the file; all
+        else only comes past its cache.
+        """
+        before, behind = start % PATCH_BYTES, -end % PATCH_BYTES
+        for at, stop in ((start - before, start), (end, end + behind)):
+            stop = min(stop, row.size)  # noqa: PLW2901
+            if at < stop:
+                self.read_now(
+                    plan_read(self._state.rows, ino, row, self._file_layers(ino), at, stop)
+                )
 
     def truncate(self, ino: int, size: int) -> None:
         """Cut what a file holds; its attributes are the caller's to change."""
