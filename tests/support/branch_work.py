@@ -21,7 +21,6 @@ from pathlib import Path
 from tests.support.powercut import note
 from vfs.fs.branch.attributes import SetAttr
 from vfs.fs.branch.branch import Branch
-from vfs.fs.branch.checkpoint import Checkpoint
 from vfs.model.entry import Entry, Extra, directory_totals
 from vfs.model.overlay import LINKED_INO, ROOT_INO
 from vfs.repo.branches import commit_overlay
@@ -36,7 +35,7 @@ class Work:
     def __init__(self, path: Path, seed: int, say: Callable[[str], None]) -> None:
         self.chance = random.Random(seed)
         self.say = say
-        self.state = 0
+        self.state = self.stored = 0
         self.repo = Repository.open(path, map_bytes=1 << 20)
         self.open()
 
@@ -70,18 +69,16 @@ class Work:
         self.state += 1
         self.say(f"begin {self.state} {digest}")
         self.change(self.chance.randrange(2))
-        self.store(checkpoint)
+        self.branch.store_checkpoint(checkpoint)
         self.branch.end_checkpoint(checkpoint)
+        self.stored = self.state
         self.say(f"stored {self.state}")
 
-    def store(self, checkpoint: Checkpoint) -> None:
-        self.branch.store_checkpoint(checkpoint)
-
     def commit(self) -> None:
-        """Commit as whoever is asked to does it: the branch claims changes before it makes any."""
-        self.say(f"commit {self.state}")
-        commit_overlay(self.repo, "data", "main", message=str(self.state), author="A")
-        self.say(f"committed {self.state}")
+        """Commit what is stored."""
+        self.say(f"commit {self.stored}")
+        commit_overlay(self.repo, "data", "main", message=str(self.stored), author="A")
+        self.say(f"committed {self.stored}")
 
     # changing
 
