@@ -88,6 +88,8 @@ class BranchOperations(pyfuse3.Operations):
     async def restore(self, path: tuple[bytes, ...]) -> None:
         """Give up what was changed at a path and below. Raises NotFound."""
         await self._flusher.flush()
+        while self._branch.is_storing:  # again, for somebody else
+            await self._flusher.flush()
         outdated = self._branch.restore(path)
         await trio.to_thread.run_sync(_tell_kernel, outdated)
 
@@ -333,12 +335,15 @@ class BranchOperations(pyfuse3.Operations):
         await self._flusher.flush()
 
     async def _room(self, *, frees: bool = False) -> None:
-        """Wait until a change may be made. Raises Conflict; StoreFull unless it *frees* room."""
-        while not self._branch.is_claimed:
-            await trio.to_thread.run_sync(self._branch.claim)
+        """Wait until a change may be made. Raises Conflict, StoreFull.
+
+        *frees*: it is one that leaves less to be stored, so that a full disk doesn't forbid it.
+        """
         if self._flusher.is_behind:
             with suppress(StoreFull) if frees else nullcontext():
                 await self._flusher.make_room()
+        while not self._branch.is_claimed:  # last, as it may be given up while this waits
+            await trio.to_thread.run_sync(self._branch.claim)
 
     def _fill(self, ino: int, row: InodeRow) -> EntryAttributes:
         entry = self._entry

@@ -52,21 +52,23 @@ class Branch:
         self._pool = ThreadPoolExecutor(_STORE_THREADS, thread_name_prefix="vfs-store")
         rows = store.overlays.rows(header.id)
         self._stage = Stage(store, root, rows, self._write, self._pool)
-        self._claimed = header.dirty
+        self._releases = 0
+        self._claimed = 0 if header.dirty else -1  # `_releases` when the last claim was begun
 
     @property
     def is_claimed(self) -> bool:
         """Say whether changes may be made: nobody else moves the branch."""
-        return self._claimed
+        return self._claimed == self._releases
 
     def claim(self) -> None:
         """See to it that nobody else moves the branch; durable. In any thread. Raises Conflict."""
+        releases = self._releases
         self.store.overlays.claim(self.data_set, self.branch, self.overlay)
-        self._claimed = True
+        self._claimed = releases
 
     def release_claim(self) -> None:
         """Have the next change claim the branch again: a commit of what is stored may follow."""
-        self._claimed = False
+        self._releases += 1
 
     def is_outdated(self) -> bool:
         """Say whether the branch was moved by somebody else, so that it has to be opened again."""
@@ -81,6 +83,7 @@ class Branch:
 
         No checkpoint may be on its way. Raises NotFound.
         """
+        assert not self.is_storing
         header = self.store.overlays.header(self.data_set, self.branch)
         if header is None or header.head is None:
             raise NotFound(f"nothing was committed to '{self.data_set}@{self.branch}' yet")
@@ -129,6 +132,11 @@ class Branch:
     def is_dirty(self) -> bool:
         """Say whether there is something that no finished checkpoint holds."""
         return not self._state.dirty.is_empty() or self._state.frozen is not None
+
+    @property
+    def is_storing(self) -> bool:
+        """Say whether a checkpoint is on its way."""
+        return self._state.frozen is not None
 
     def begin_checkpoint(self, *, settle: bool = False) -> Checkpoint | None:
         """Freeze the branch as it is now; None where nothing changed.

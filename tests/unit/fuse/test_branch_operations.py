@@ -1,0 +1,105 @@
+"""What a branch's handlers do while others are at work; without a mount."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import trio
+import trio.testing
+
+from tests.support.versions import commit
+from vfs.fs.branch.branch import Branch
+from vfs.fuse import branch_operations
+from vfs.fuse.branch_operations import BranchOperations
+from vfs.model.overlay import ROOT_INO
+from vfs.repo.repository import Repository
+
+
+@pytest.fixture
+def branch(tmp_path: Path) -> Iterator[Branch]:
+    with Repository.create(tmp_path / "store") as repo:
+        repo.create_data_set("data")
+        commit(repo, {b"file": b"as it was"})
+        branch = Branch(repo.store, "data", "main")
+        yield branch
+        branch.close()
+
+
+def test_nothing_is_restored_while_a_checkpoint_is_on_its_way(
+    branch: Branch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    operations = BranchOperations(branch, dirty_limit=1 << 20, mountpoint="/nowhere")
+    monkeypatch.setattr(branch_operations, "_tell_kernel", lambda outdated: None)
+    ino = branch.inodes.lookup(ROOT_INO, b"file")[0]
+    busy, _ = branch.names.make(ROOT_INO, b"busy", stat.S_IFREG | 0o644, 0, 0)
+
+    async def write_and_sync(seconds: float) -> None:
+        handle = branch.files.open(busy, os.O_RDWR)
+        while True:
+            await trio.sleep(seconds)  # so that some ask while others are being served
+            branch.files.write(handle, 0, b"something")
+            await operations.fsync(handle, datasync=False)
+
+    async def main() -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(operations._flusher.run)
+            for number in range(4):
+                nursery.start_soon(write_and_sync, number / 1000)
+            handle = branch.files.open(ino, os.O_RDWR)
+            for _ in range(20):
+                branch.files.write(handle, 0, b"otherwise")
+                await operations.restore((b"file",))
+                plan = branch.files.plan_read(handle, 0, 100)
+                assert plan is not None
+                assert branch.files.read_now(plan) == b"as it was"
+                await operations.fsync(handle, datasync=False)
+                plan = branch.files.plan_read(handle, 0, 100)
+                assert plan is not None
+                assert branch.files.read_now(plan) == b"as it was"
+            nursery.cancel_scope.cancel()
+
+    trio.run(main)
+
+
+def test_a_claim_that_was_given_up_meanwhile_does_not_count(
+    branch: Branch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    overlays = branch.store.overlays
+    real = overlays.claim
+
+    def claim(*args: object) -> None:
+        real(*args)  # type: ignore[arg-type]
+        branch.release_claim()
+
+    with monkeypatch.context() as patched:
+        patched.setattr(overlays, "claim", claim)
+        branch.claim()
+    assert not branch.is_claimed
+    branch.claim()
+    assert branch.is_claimed
+
+
+def test_who_waited_for_room_claims_what_was_given_up_meanwhile(
+    branch: Branch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    operations = BranchOperations(branch, dirty_limit=0, mountpoint="/nowhere")
+
+    async def main() -> None:
+        branch.claim()
+        ino, _ = branch.names.make(ROOT_INO, b"new", stat.S_IFREG | 0o644, 0, 0)
+        branch.files.write(branch.files.open(ino, os.O_RDWR), 0, b"more than fits")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(operations._room)
+            await trio.testing.wait_all_tasks_blocked()
+            branch.release_claim()
+            nursery.start_soon(operations._flusher.run)
+            while nursery.child_tasks and len(nursery.child_tasks) > 1:
+                await trio.sleep(0.01)
+            assert branch.is_claimed
+            nursery.cancel_scope.cancel()
+
+    trio.run(main)
