@@ -95,16 +95,7 @@ class BranchOperations(pyfuse3.Operations):
 
     async def finish(self) -> None:
         """Store what is left, at the end; nothing is served any more. Raises StoreFull."""
-        failure = None
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._flusher.run)
-            try:
-                await self._flusher.flush()
-            except VfsError as error:
-                failure = error
-            nursery.cancel_scope.cancel()
-        if failure is not None:
-            raise failure
+        await self._flusher.finish()
 
     # looking
 

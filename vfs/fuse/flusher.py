@@ -98,6 +98,13 @@ class Flusher:
         if self._branch.is_dirty:
             await self._join()
 
+    async def finish(self) -> None:
+        """Store what is left when `run` has ended. Raises StoreFull."""
+        with trio.CancelScope(shield=True):
+            error = await self._checkpoint(settle=True)
+        if error is not None:
+            raise error
+
     async def _join(self) -> None:
         """Wait for the end of the next checkpoint that begins."""
         current = self._next

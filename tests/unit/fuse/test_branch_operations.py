@@ -6,12 +6,14 @@ import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import trio
 import trio.testing
 
 from tests.support.versions import commit
+from vfs.errors import StoreFull
 from vfs.fs.branch.branch import Branch
 from vfs.fuse import branch_operations
 from vfs.fuse.branch_operations import BranchOperations
@@ -100,6 +102,44 @@ def test_who_waited_for_room_claims_what_was_given_up_meanwhile(
             while nursery.child_tasks and len(nursery.child_tasks) > 1:
                 await trio.sleep(0.01)
             assert branch.is_claimed
+            nursery.cancel_scope.cancel()
+
+    trio.run(main)
+
+
+def test_a_full_disk_at_the_end_is_told(branch: Branch, monkeypatch: pytest.MonkeyPatch) -> None:
+    operations = BranchOperations(branch, dirty_limit=1 << 20, mountpoint="/nowhere")
+    branch.names.make(ROOT_INO, b"new", stat.S_IFREG | 0o644, 0, 0)
+
+    def write(batch: object) -> None:
+        raise StoreFull("no room")
+
+    monkeypatch.setattr(branch._stage, "write", write)
+    with pytest.raises(StoreFull):
+        trio.run(operations.finish)
+    assert branch.is_dirty
+
+
+def test_writes_of_the_kernel_that_fail_end_nothing(
+    branch: Branch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """syncfs(2) says so of the kernel's own writes, too, which the disk has no room for."""
+    asked = []
+
+    def syncfs(fd: int) -> int:
+        asked.append(fd)
+        return -1
+
+    operations = BranchOperations(branch, dirty_limit=1 << 20, mountpoint=str(tmp_path))
+    monkeypatch.setattr(branch_operations, "PERIOD_SECONDS", 0.001)
+    monkeypatch.setattr("vfs.fuse.flusher._LIBC", SimpleNamespace(syncfs=syncfs))
+    branch.files.open(branch.inodes.lookup(ROOT_INO, b"file")[0], os.O_RDWR)
+
+    async def main() -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(operations.run_background)
+            while len(asked) < 3:
+                await trio.sleep(0.001)
             nursery.cancel_scope.cancel()
 
     trio.run(main)
