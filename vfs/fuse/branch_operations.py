@@ -17,7 +17,7 @@ import pyfuse3
 import trio
 from pyfuse3 import EntryAttributes, FileInfo, FUSEError, RequestContext, SetattrFields
 
-from vfs.errors import NotFound, StoreFull, VfsError
+from vfs.errors import NotFound, StoreFull
 from vfs.fs.branch.acl import ACCESS as ACL_ACCESS
 from vfs.fs.branch.attributes import SetAttr
 from vfs.fuse.errnos import async_handler, handler
@@ -229,8 +229,7 @@ class BranchOperations(pyfuse3.Operations):
         fh: int | None,
         ctx: RequestContext,
     ) -> EntryAttributes:
-        shrinks = fields.update_size and attr.st_size < self._inodes.row(inode).size
-        await self._room(frees=shrinks)
+        await self._room(frees=fields.update_size and attr.st_size < self._inodes.row(inode).size)
         change = SetAttr(
             mode=attr.st_mode if fields.update_mode else None,
             uid=attr.st_uid if fields.update_uid else None,
@@ -270,7 +269,7 @@ class BranchOperations(pyfuse3.Operations):
     @async_handler
     async def open(self, inode: int, flags: int, ctx: RequestContext) -> FileInfo:
         if flags & os.O_TRUNC:
-            await self._room()
+            await self._room(frees=True)
             self._attributes.truncate(inode, privileged=ctx.uid == 0)
         return FileInfo(fh=self._files.open(inode, flags), keep_cache=self._may_keep(inode, flags))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from types import SimpleNamespace
 import pytest
 import trio
 import trio.testing
+from pyfuse3 import FUSEError
 
 from tests.support.versions import commit
 from vfs.errors import StoreFull
@@ -142,4 +144,31 @@ def test_writes_of_the_kernel_that_fail_end_nothing(
                 await trio.sleep(0.001)
             nursery.cancel_scope.cancel()
 
+    trio.run(main)
+
+
+def test_a_full_disk_forbids_no_removal(branch: Branch, monkeypatch: pytest.MonkeyPatch) -> None:
+    operations = BranchOperations(branch, dirty_limit=1000, mountpoint="/nowhere")
+    ctx = SimpleNamespace(uid=0, gid=0, umask=0)
+
+    def write(batch: object) -> None:
+        raise StoreFull("no room")
+
+    async def main() -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(operations._flusher.run)
+            ino, _ = branch.names.make(ROOT_INO, b"new", stat.S_IFREG | 0o644, 0, 0)
+            handle = branch.files.open(ino, os.O_RDWR)
+            branch.files.write(handle, 0, bytes(2000))
+            branch.files.release(handle)
+            with pytest.raises(FUSEError) as raised:
+                await operations.mkdir(ROOT_INO, b"more", 0o755, ctx)
+            assert raised.value.errno == errno.ENOSPC
+            await operations.unlink(ROOT_INO, b"new", ctx)
+            await operations.forget([(ino, 1)])
+            await operations.mkdir(ROOT_INO, b"more", 0o755, ctx)
+            nursery.cancel_scope.cancel()
+
+    branch.claim()
+    monkeypatch.setattr(branch._stage, "write", write)
     trio.run(main)

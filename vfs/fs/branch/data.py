@@ -99,6 +99,10 @@ class FileLayer:
         self.runs = Runs()
         self.visible = NO_CUT
 
+    def is_empty(self) -> bool:
+        """Say whether it changes nothing of what lies below."""
+        return not self.runs and self.visible == NO_CUT
+
     def truncate(self, size: int) -> None:
         """Cut all that lies behind *size*, here and below."""
         self.runs.cut(size)

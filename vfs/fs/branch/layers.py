@@ -40,7 +40,8 @@ class Layer:
         for ino, links in self.links.items():
             above.links[ino] = links | above.links.get(ino, {})
         for ino, layer in self.files.items():
-            if above.inodes.get(ino) is None:
+            # One that changes nothing was to give a file its final form: that has time.
+            if above.inodes.get(ino) is None or layer.is_empty():
                 continue
             if ino in above.files:
                 layer.put_under(above.files[ino])
