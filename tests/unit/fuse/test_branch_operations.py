@@ -134,7 +134,8 @@ def test_writes_of_the_kernel_that_fail_end_nothing(
 
     operations = BranchOperations(branch, dirty_limit=1 << 20, mountpoint=str(tmp_path))
     monkeypatch.setattr(branch_operations, "PERIOD_SECONDS", 0.001)
-    monkeypatch.setattr("vfs.fuse.flusher._LIBC", SimpleNamespace(syncfs=syncfs))
+    operations.st_dev = tmp_path.stat().st_dev
+    monkeypatch.setattr("vfs.fuse.writeback._libc", SimpleNamespace(syncfs=syncfs))
     branch.files.open(branch.inodes.lookup(ROOT_INO, b"file")[0], os.O_RDWR)
 
     async def main() -> None:
