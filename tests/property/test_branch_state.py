@@ -126,7 +126,11 @@ def make_store(path: Path) -> None:
 
 def with_links(tree: dict[bytes, Any], link: Entry) -> dict[bytes, Any]:
     return {
-        name: with_links(value, link) if isinstance(value, dict) else link if value == "LINK" else value
+        name: with_links(value, link)
+        if isinstance(value, dict)
+        else link
+        if value == "LINK"
+        else value
         for name, value in tree.items()
     }
 
@@ -235,7 +239,6 @@ class Machine(RuleBasedStateMachine):
         node.parent = parent if node.is_dir else None
         parent.children[name] = node
         parent.mtime_ns = None
-
 
     @rule(at=PICKS, offset=OFFSETS, length=LENGTHS, seed=SEEDS, keep=st.booleans())
     def write(self, at: int, offset: int, length: int, seed: int, keep: bool) -> None:
@@ -359,6 +362,13 @@ class Machine(RuleBasedStateMachine):
         old.mtime_ns = new.mtime_ns = None
 
     @rule(at=PICKS, other=PICKS)
+    def rename_over(self, at: int, other: int) -> None:
+        there = self.pick(other)
+        if there is not None:
+            directories = [self.root, *(node for node, _, _ in self.nodes() if node.is_dir)]
+            self.rename(at, directories.index(there[1]), there[2], 0)
+
+    @rule(at=PICKS, other=PICKS)
     def exchange(self, at: int, other: int) -> None:
         one, two = self.pick(at), self.pick(other)
         if one is None or two is None or one[1:] == two[1:]:
@@ -426,6 +436,7 @@ class Machine(RuleBasedStateMachine):
     def fail(self, late: bool) -> None:
         assert self.checkpoint is not None
         if late:
+
             def write(batch: object) -> None:
                 raise StoreFull("no room")
 
@@ -594,7 +605,6 @@ def test_branch_against_model(
         settings=settings(
             stateful_step_count=60,
             report_multiple_bugs=False,
-            max_examples=int(os.environ.get("EX", "50")),
             suppress_health_check=list(HealthCheck),
         ),
     )

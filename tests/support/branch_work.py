@@ -83,41 +83,50 @@ class Work:
     # changing
 
     def change(self, times: int) -> None:
-        names, files = self.branch.names, self.branch.files
         for _ in range(times):
-            places = list(self.places())
-            directory = self.chance.choice([ROOT_INO, *(ino for _, _, ino, is_dir in places if is_dir)])
-            name = self.chance.choice(NAMES)
-            there = self.branch._state.find(directory, name)
-            plain = [place for place in places if not place[3]]
-            turn = self.chance.random()
-            if not there and (turn < 0.3 or not plain):
-                kind = stat.S_IFDIR if self.chance.random() < 0.2 else stat.S_IFREG
-                ino, _ = names.make(directory, name, kind | 0o644, 1, 2)
-                if kind == stat.S_IFREG:
-                    self.write(ino)
-                continue
-            if not plain:
-                continue
-            old, old_name, ino, _ = self.chance.choice(plain)
-            if turn < 0.65:
-                self.write(ino)
-            elif turn < 0.75:
-                size = self.chance.choice((0, 100, 5000, 70_000))
-                self.branch.attributes.setattr(ino, SetAttr(size=size, mode=0o600, mtime_ns=size))
-            elif turn < 0.85:
-                if not there or not stat.S_ISDIR(self.branch.inodes.row(there).mode):
-                    names.rename(old, old_name, directory, name, 0)
-            elif turn < 0.92:
-                if not there:
-                    names.link(ino, directory, name)
-            elif self.chance.random() < 0.7:
-                names.unlink(old, old_name)
-            else:
-                self.branch.attributes.setxattr(ino, b"user.x", self.chance.randbytes(40))
+            self.change_one()
         while len(self.handles) > 2:
-            files.release(self.handles.pop(0))
+            self.branch.files.release(self.handles.pop(0))
         self.branch.inodes.forget(list(self.branch.inodes.orphans))
+
+    def change_one(self) -> None:
+        names, turn = self.branch.names, self.chance.random()
+        places = list(self.places())
+        directory = self.chance.choice([ROOT_INO, *(ino for _, _, ino, is_dir in places if is_dir)])
+        name = self.chance.choice(NAMES)
+        there = [place for place in places if place[:2] == (directory, name)]
+        plain = [place for place in places if not place[3]]
+        if not there and (turn < 0.3 or not plain):
+            kind = stat.S_IFDIR if self.chance.random() < 0.2 else stat.S_IFREG
+            ino, _ = names.make(directory, name, kind | 0o644, 1, 2)
+            if kind == stat.S_IFREG:
+                self.write(ino)
+        elif plain:
+            self.change_file(*self.chance.choice(plain)[:3], (directory, name), there, turn)
+
+    def change_file(
+        self,
+        parent: int,
+        name: bytes,
+        ino: int,
+        new: tuple[int, bytes],
+        there: list[tuple[int, bytes, int, bool]],
+        turn: float,
+    ) -> None:
+        names, attributes = self.branch.names, self.branch.attributes
+        if turn < 0.65:
+            self.write(ino)
+        elif turn < 0.75:
+            size = self.chance.choice((0, 100, 5000, 70_000))
+            attributes.setattr(ino, SetAttr(size=size, mode=0o600, mtime_ns=size))
+        elif turn < 0.85 and not (there and there[0][3]):
+            names.rename(parent, name, *new, 0)
+        elif turn < 0.92 and not there:
+            names.link(ino, *new)
+        elif turn < 0.98:
+            names.unlink(parent, name)
+        else:
+            attributes.setxattr(ino, b"user.x", self.chance.randbytes(40))
 
     def write(self, ino: int) -> None:
         handle = self.branch.files.open(ino, os.O_RDWR)

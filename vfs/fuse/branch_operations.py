@@ -10,14 +10,14 @@ import errno
 import os
 import stat
 from collections.abc import Sequence
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 import pyfuse3
 import trio
 from pyfuse3 import EntryAttributes, FileInfo, FUSEError, RequestContext, SetattrFields
 
-from vfs.errors import NotFound, StoreFull
+from vfs.errors import NotFound, VfsError
 from vfs.fs.branch.acl import ACCESS as ACL_ACCESS
 from vfs.fs.branch.attributes import SetAttr
 from vfs.fuse.errnos import async_handler, handler
@@ -330,8 +330,11 @@ class BranchOperations(pyfuse3.Operations):
         *frees*: it is one that leaves less to be stored, so that a full disk doesn't forbid it.
         """
         if self._flusher.is_behind:
-            with suppress(StoreFull) if frees else nullcontext():
+            try:
                 await self._flusher.make_room()
+            except VfsError:  # a damaged file, too, can be removed
+                if not frees:
+                    raise
         while not self._branch.is_claimed:  # last, as it may be given up while this waits
             await trio.to_thread.run_sync(self._branch.claim)
 

@@ -101,7 +101,7 @@ class Flusher:
     async def finish(self) -> None:
         """Store what is left when `run` has ended. Raises StoreFull."""
         with trio.CancelScope(shield=True):
-            error = await self._checkpoint(settle=True)
+            error = await self._checkpoint(settle=False)  # for which there may be no room
         if error is not None:
             raise error
 
