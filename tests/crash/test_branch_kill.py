@@ -66,7 +66,9 @@ def test_killed_at_any_moment(branch: Branch, tmp_path: Path) -> None:
         try:
             found = check_prefix(ours, theirs, seed, progress)
         except AssertionError as exc:
-            raise AssertionError(f"turn {turn}, seed {seed}, {seconds} s, {progress}: {exc}") from exc
+            raise AssertionError(
+                f"turn {turn}, seed {seed}, {seconds} s, {progress}: {exc}"
+            ) from exc
         print(f"turn {turn}: {progress}, found {found}")
         changed = branch.vfs("status", "data@main").stdout
         assert bool(changed) == (found > 0)

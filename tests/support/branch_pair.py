@@ -5,7 +5,7 @@ from __future__ import annotations
 import mmap
 import os
 import stat
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from tests.support.branch import Branch, a_branch
@@ -62,24 +62,27 @@ class HoldingOps(Ops):
         content = digest(os.pread(fd, 1 << 20, 0))
         return oct(facts.st_mode), facts.st_nlink, facts.st_uid, facts.st_size, content
 
+    def held_forget_pages(self, number: int) -> None:
+        """Have the kernel forget what it read of a file, so that it has to ask again."""
+        os.posix_fadvise(self.held[number], 0, 0, os.POSIX_FADV_DONTNEED)
+
     def let_go(self, number: int) -> None:
         os.close(self.held.pop(number))
 
     def let_go_of_all(self) -> None:
         for number in list(self.held):
-            self.let_go(number)
+            with suppress(OSError):  # of a mount that died
+                self.let_go(number)
 
     def forget_pages(self, path: str) -> None:
-        """Have the kernel forget what it read of a file, so that it has to ask again."""
         with opened(self.at(path), os.O_RDONLY | os.O_NONBLOCK) as fd:
             os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 class Pair:
-    """Two empty places, and fresh directories in both, of which those in the branch are old.
+    """Gives out directories, one in the branch and one on ext4, with an entry of each kind.
 
-    Each directory has one entry of each kind. Of the branch's directories the first *prepared* are
-    committed and have not been looked at.
+    The first *prepared* of the branch are committed, and nobody has looked at them yet.
     """
 
     def __init__(self, directory: Path, *, prepared: int) -> None:
@@ -142,13 +145,11 @@ def shape_of(root: str) -> dict[str, tuple[object, ...]]:
 
 def times_of(root: str) -> dict[str, int]:
     """When each entry below a directory was changed last."""
-    return {
-        path: os.lstat(f"{root}/{path}").st_mtime_ns for path in sorted(["", *shape_of(root)])
-    }
+    return {path: os.lstat(f"{root}/{path}").st_mtime_ns for path in sorted(["", *shape_of(root)])}
 
 
 def check_committed(branch: Branch, directory: Path) -> None:
-    """The last commit has a directory of the branch as it is now, and there is nothing to commit."""
+    """The last commit has a directory of the branch as it is, and nothing is left to commit."""
     name = os.fsencode(directory.name)
     with Repository.open(branch.store) as repo:
         root = repo.commit(repo.resolve("data").commit).root

@@ -12,6 +12,7 @@ import struct
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -280,7 +281,7 @@ def main() -> int:
     for number, step in enumerate(Steps(int(seed)), 1):
         tell(begun=number)
         try:
-            perform(step, lambda number=number: tell(confirmed=number))  # type: ignore[misc]
+            perform(step, partial(tell, confirmed=number))
         except OSError as exc:
             print(f"step {number}, {step.verb} {step.path}: {exc}", file=sys.stderr)
             return LOST

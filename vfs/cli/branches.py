@@ -35,11 +35,14 @@ def _branch(target: Target) -> tuple[str, str]:
     return target.data_set, target.revision or DEFAULT_BRANCH
 
 
-def store_what_is_served(settings: Settings, target: Target) -> None:
-    """Have what is in the memory of a mounted branch stored, so that the store has all of it."""
+def store_what_is_served(settings: Settings, target: Target) -> int | None:
+    """Have what is in the memory of a mounted branch stored, so that the store has all of it.
+
+    Returns what `commit_overlay` takes as *seq*; None where the branch is not mounted.
+    """
     from vfs.daemon.branches import checkpoint
 
-    checkpoint(settings.store, *_branch(target))
+    return checkpoint(settings.store, *_branch(target))
 
 
 @click.command(
@@ -83,11 +86,12 @@ def commit(
     from vfs.repo.branches import commit_overlay
 
     begun = time.monotonic()
-    store_what_is_served(settings, target)
+    seq = store_what_is_served(settings, target)
     with settings.repository() as repo:
         done = commit_overlay(
             repo,
             *_branch(target),
+            seq=seq,
             message=message,
             author=author,
             allow_empty=allow_empty,

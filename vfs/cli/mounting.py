@@ -76,7 +76,9 @@ def _absolute(path: Path) -> Path:
     examples=(
         ("Show all versions of all data sets", "vfs mount /mnt && ls /mnt"),
         ("What changed between two versions", "diff -r /mnt/data@v2 /mnt/data@v3"),
+        ("Work in a branch: made from main in no time", "mkdir /mnt/data@exp && cd /mnt/data@exp"),
         ("Show one version alone", "vfs mount data@v3 /srv/data"),
+        ("Mount one branch alone, to write to it", "vfs mount data@exp /srv/exp"),
         ("For all users, executables not to be run", "vfs mount /mnt --allow-other -o noexec"),
         ("In a container or a service: do not return", "vfs mount --foreground /mnt"),
         ("End it", "vfs umount /mnt"),
@@ -111,8 +113,9 @@ def _absolute(path: Path) -> Path:
 @click.option(
     "-r",
     "--read-only",
+    "--no-branches",
     is_flag=True,
-    help="Show branches as they were committed last, and let nothing be written to them.",
+    help="Show branches as they were committed last, and let nothing be written.",
 )
 @click.option(
     "--dirty-limit",
@@ -120,7 +123,7 @@ def _absolute(path: Path) -> Path:
     type=SizeType(),
     default="256M",
     show_default=True,
-    help="How much a branch holds in memory of what was written and is not stored yet.",
+    help="How much a branch may hold in memory of what was written and is not stored yet: 64M, 1G.",
 )
 @pass_settings
 def mount(
@@ -139,9 +142,14 @@ def mount(
     Without a version, MOUNTPOINT shows all versions of all data sets as directories
     data@REVISION: branches and tags are listed, and any other revision, such as data@main~2 or
     data@{2026-11-23}, is there when it is asked for. data@latest and dates are symbolic links to
-    the exact version. New versions appear within a second.
+    the exact version. New versions and branches appear within a second.
 
-    Everything is read-only. Files and directories that two versions share have the same inode
+    Branches are written to, each in a mount of its own at its name, as any other directory. What
+    is written there belongs to the next 'vfs commit'. mkdir MOUNTPOINT/data@NAME makes a branch
+    from main, mkdir MOUNTPOINT/NAME a data set. Of a branch, one process writes at a time: what is
+    mounted elsewhere already is written to there.
+
+    All else is read-only. Files and directories that two versions share have the same inode
     number, so diff -r skips them and du counts them once.
 
     The mount is served in the background until 'vfs umount MOUNTPOINT'. A mount whose server was
@@ -204,8 +212,8 @@ def _split(arguments: tuple[str, ...]) -> tuple[Target | None, Path]:
 def umount(mountpoints: tuple[Path, ...], lazy: bool) -> None:
     """End a mount.
 
-    Returns when the mount's server has ended. A mount in use is left alone, unless --lazy is given.
-    A mount whose server was killed is cleared.
+    Returns when the mount's servers have ended, and all that was written to branches is stored. A
+    mount in use is left alone, unless --lazy is given. A mount whose server was killed is cleared.
     """
     from vfs.daemon import unmount
 
@@ -230,7 +238,7 @@ def mounts(as_json: bool) -> None:
     is not known: of a stale mount, and of another user's.
 
     JSON: a list of mountpoint, store, target (null where all versions are shown), pid (null where
-    SHOWS is ?), workers, state.
+    SHOWS is ?), workers, writable (a branch that is written to), state.
     """
     from vfs.daemon import list_mounts
 
@@ -244,6 +252,7 @@ def mounts(as_json: bool) -> None:
                     "target": info.target,
                     "pid": info.pid,
                     "workers": info.workers,
+                    "writable": info.writable,
                     "state": info.state,
                 }
                 for info in found

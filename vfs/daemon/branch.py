@@ -32,9 +32,11 @@ EXIT_CODES: Final = {
     Ending.UNMOUNTED: 5,
     Ending.OUTDATED: 6,
     Ending.DISCARDED: 6,
+    Ending.LOST: 7,
 }
 ENDED: Final = EXIT_CODES[Ending.TOLD]
 UNMOUNTED: Final = EXIT_CODES[Ending.UNMOUNTED]
+LOST: Final = EXIT_CODES[Ending.LOST]
 AGAIN: Final = EXIT_CODES[Ending.OUTDATED]
 """Serve the branch again, as it is now."""
 
@@ -58,7 +60,7 @@ class BranchSpec:
     store: Path
     options: frozenset[str]  # as libfuse takes them
     dirty_limit: int  # bytes
-    listed: bool  # whether each has a record of its own in the registry
+    nested: bool  # in a hub; else it is the only one, and its parent is what is registered
 
 
 def serve_branch(spec: BranchSpec, place: Place, ready: Callable[[str], None]) -> int:
@@ -66,12 +68,11 @@ def serve_branch(spec: BranchSpec, place: Place, ready: Callable[[str], None]) -
 
     *ready* is called with the device of the mount once it answers.
     """
-    clear_dead(place.mountpoint)
     with ExitStack() as undo:
         listener = undo.enter_context(
             owners.owned(spec.store, place.data_set, place.branch, place.mountpoint)
         )
-        if spec.listed:
+        if spec.nested:
             undo.enter_context(registry.registered(_record(spec, place)))
         store = undo.enter_context(Store.open(spec.store))
         branch = Branch(store, place.data_set, place.branch)
@@ -79,10 +80,10 @@ def serve_branch(spec: BranchSpec, place: Place, ready: Callable[[str], None]) -
         operations = ControlledOperations(
             branch, dirty_limit=spec.dirty_limit, mountpoint=place.mountpoint
         )
+        clear_dead(place.mountpoint)
         session = BranchSession(operations, place.mountpoint, set(spec.options))
         undo.callback(session.close)
         device = _device(place.mountpoint)
-        undo.callback(detach_own, place.mountpoint, device)
         gc.collect()
         gc.freeze()
         faulthandler.enable()
@@ -95,6 +96,7 @@ def serve_branch(spec: BranchSpec, place: Place, ready: Callable[[str], None]) -
             ready=is_ready,
             unmount=lambda: detach_own(place.mountpoint, device),
             outdated=branch.is_outdated,
+            keeps_place=not spec.nested,
             discard=partial(store.overlays.discard, place.data_set, place.branch),
             facts={"pid": os.getpid(), "mountpoint": place.mountpoint},
         )

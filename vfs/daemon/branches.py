@@ -21,12 +21,15 @@ _PAUSE_SECONDS: Final = 0.05
 
 def checkpoint(
     store: Path, data_set: str, branch: str, *, timeout: float = TIMEOUT_SECONDS
-) -> bool:
-    """Have all that was written to a branch until now stored; False where nobody serves it.
+) -> int | None:
+    """Have all that was written to a branch until now stored; None where nobody serves it.
 
-    Raises MountProblem where there is no answer in time, and what kept it from being stored.
+    Returns what `commit_overlay` takes as *seq*. Raises MountProblem where there is no answer in
+    time, and what kept it from being stored.
     """
-    return _ask(store, data_set, branch, encode_request("checkpoint"), timeout)
+    answer = _ask(store, data_set, branch, encode_request("checkpoint"), timeout)
+    seq = None if answer is None else answer.get("seq")
+    return seq if isinstance(seq, int) else None
 
 
 def discard(
@@ -41,12 +44,12 @@ def discard(
 
     False where nobody serves the branch. Raises as `checkpoint`.
     """
-    return _ask(store, data_set, branch, encode_request("discard", paths), timeout)
+    return _ask(store, data_set, branch, encode_request("discard", paths), timeout) is not None
 
 
 def stop(store: Path, data_set: str, branch: str, *, timeout: float = TIMEOUT_SECONDS) -> bool:
     """End the process that serves a branch; on return all is stored. Raises as `checkpoint`."""
-    return _ask(store, data_set, branch, encode_request("stop"), timeout)
+    return _ask(store, data_set, branch, encode_request("stop"), timeout) is not None
 
 
 def info(store: Path, data_set: str, branch: str) -> Owner | None:
@@ -54,7 +57,9 @@ def info(store: Path, data_set: str, branch: str) -> Owner | None:
     return owners.find(store, data_set, branch)
 
 
-def _ask(store: Path, data_set: str, branch: str, request: bytes, timeout: float) -> bool:
+def _ask(
+    store: Path, data_set: str, branch: str, request: bytes, timeout: float
+) -> dict[str, object] | None:
     """Put a request until it is answered or nobody is there to answer it: all can be repeated."""
     deadline = time.monotonic() + timeout
     name = owners.socket_name(data_set, branch)
@@ -70,9 +75,8 @@ def _ask(store: Path, data_set: str, branch: str, request: bytes, timeout: float
                 connection.sendall(request)
                 answer = sockets.read_line(connection, LINE_MAX_BYTES)
             if answer:
-                decode_answer(answer)
-                return True
+                return decode_answer(answer)
         except OSError:  # it is starting, ending, or was killed
             pass
         time.sleep(_PAUSE_SECONDS)
-    return False
+    return None

@@ -157,7 +157,7 @@ def _run_branch(spec: MountSpec, branch: BranchName, ready: Callable[[], None]) 
     def wanted(rows: list[Row]) -> list[tuple[Place, str]]:
         return [(place, row.head) for row in rows if (row.data_set, row.branch) == branch]
 
-    Keeper(_branch_spec(spec, listed=False), wanted, alone=place, ready=ready).run()
+    Keeper(_branch_spec(spec, nested=False), wanted, alone=place, ready=ready).run()
 
 
 def _keep_branches(spec: MountSpec, ready: Callable[[], None]) -> None:
@@ -175,17 +175,17 @@ def _keep_branches(spec: MountSpec, ready: Callable[[], None]) -> None:
         ]
 
     with sockets.listening(spec.store, _requests_name(spec)) as requests:
-        Keeper(_branch_spec(spec, listed=True), wanted, ready=ready, requests=requests).run()
+        Keeper(_branch_spec(spec, nested=True), wanted, ready=ready, requests=requests).run()
 
 
-def _branch_spec(spec: MountSpec, *, listed: bool) -> BranchSpec:
+def _branch_spec(spec: MountSpec, *, nested: bool) -> BranchSpec:
     from vfs.daemon.branch import BranchSpec  # noqa: PLC0415 - as above
 
     return BranchSpec(
         store=spec.store,
         options=frozenset(spec.libfuse_options(writable=True) - {"auto_unmount"}),
         dirty_limit=spec.dirty_limit,
-        listed=listed,
+        nested=nested,
     )
 
 
@@ -214,7 +214,8 @@ def _find_out(spec: MountSpec) -> BranchName | Callable[[], View]:
 
 def _no_branches(spec: MountSpec) -> str:
     """Say what keeps branches from being mounted in the hub; empty where nothing does."""
-    if not os.access(spec.store / "data.mdb", os.W_OK):
+    data = spec.store / "data.mdb"
+    if data.exists() and not os.access(data, os.W_OK):
         return f"the store {spec.store} can't be written"
     if not spec.may_nest:
         return "an ordinary user mounts them in here with --allow-other, or else one by one"

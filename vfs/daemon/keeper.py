@@ -266,7 +266,7 @@ class Keeper:
             self._drop(kept)
         elif status == process.AGAIN:
             kept.due = now
-        elif status in (process.ENDED, process.UNMOUNTED):
+        elif status in (process.ENDED, process.UNMOUNTED, process.LOST):
             self._over = self._alone is not None
             kept.due = now + REMOUNT_SECONDS
         elif kept.error and self._alone is not None and self._call_ready is not None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
@@ -22,6 +23,9 @@ from vfs.daemon import lockfile, private
 from vfs.errors import MountProblem
 
 RUN_DIR: Final = "run"
+ENDING_SECONDS: Final = 30.0
+"""As long is waited for the children of a daemon that was killed."""
+
 _PAUSE_SECONDS: Final = 0.02
 
 
@@ -73,9 +77,14 @@ def registered(record: Record) -> Iterator[None]:
 def _write(record: Record, run: Path, undo: ExitStack) -> None:
     name = _file_name(record.mountpoint)
     directory = undo.enter_context(private.opened(run, make=True))
-    fd, found = lockfile.hold(directory, name, _PAUSE_SECONDS)
-    if fd == -1:
+    deadline = time.monotonic() + ENDING_SECONDS
+    while True:
+        fd, found = lockfile.hold(directory, name, _PAUSE_SECONDS)
+        if fd != -1:
+            break
         holder = _record(found)
+        if holder is not None and not _is_alive(holder.pid) and time.monotonic() < deadline:
+            continue  # its children still store what was written
         where, pid = (holder.mountpoint, str(holder.pid)) if holder else (name, "?")
         raise MountProblem(
             f"process {pid} still serves files of an earlier mount at {where}",
@@ -98,6 +107,16 @@ def find(store: Path, mountpoint: str) -> Record | None:
             if record is not None:
                 return record
     return None
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 def _living(directory: int, mountpoint: str) -> Record | None:

@@ -18,6 +18,7 @@ import trio
 from pyfuse3 import EntryAttributes, FileInfo, FUSEError, RequestContext, SetattrFields
 
 from vfs.errors import NotFound, VfsError
+from vfs.fs.branch import reports
 from vfs.fs.branch.acl import ACCESS as ACL_ACCESS
 from vfs.fs.branch.attributes import SetAttr
 from vfs.fuse.errnos import async_handler, handler
@@ -79,19 +80,25 @@ class BranchOperations(pyfuse3.Operations):
                     send_dirty_pages, self._mountpoint, self.st_dev, abandon_on_cancel=True
                 )
 
-    async def checkpoint(self) -> None:
-        """Return when all that the kernel handed over so far is durable. Raises StoreFull."""
-        # Whatever comes from here on is not part of it, and claims the branch again.
-        self._branch.release_claim()
+    async def checkpoint(self) -> int:
+        """Return when all that the kernel handed over so far is durable. Raises StoreFull.
+
+        Returns what `commit_overlay` takes as *seq*.
+        """
         await self._flusher.flush()
+        seq = self._branch.release_claim()
+        if self._branch.is_dirty:  # by what came meanwhile, which the next commit holds
+            await trio.to_thread.run_sync(self._branch.claim)
+        return seq
 
     async def restore(self, path: tuple[bytes, ...]) -> None:
         """Give up what was changed at a path and below. Raises NotFound."""
         await self._flusher.flush()
-        while self._branch.is_storing:  # again, for somebody else
-            await self._flusher.flush()
-        outdated = self._branch.restore(path)
-        await trio.to_thread.run_sync(_tell_kernel, outdated)
+        changed = await trio.to_thread.run_sync(reports.changed_below, self._branch, path)
+        for one in changed:
+            while self._branch.is_storing:  # again, for somebody else
+                await self._flusher.flush()
+            await trio.to_thread.run_sync(_tell_kernel, self._branch.restore(one))
 
     async def finish(self) -> None:
         """Store what is left, at the end; nothing is served any more. Raises StoreFull."""
@@ -131,7 +138,9 @@ class BranchOperations(pyfuse3.Operations):
 
     async def forget(self, inode_list: Sequence[tuple[int, int]]) -> None:
         """Drop what has no name any more."""
-        self._inodes.forget([ino for ino, _ in inode_list])
+        inos = [ino for ino, _ in inode_list]
+        self._direct.difference_update(inos)
+        self._inodes.forget(inos)
 
     @handler
     def statfs(self, ctx: RequestContext) -> pyfuse3.StatvfsData:
@@ -155,7 +164,8 @@ class BranchOperations(pyfuse3.Operations):
         await self._room()
         mode = stat.S_IFREG | stat.S_IMODE(mode)
         ino, row = self._names.make(parent_inode, name, mode, ctx.uid, ctx.gid, umask=ctx.umask)
-        return FileInfo(fh=self._files.open(ino, flags), keep_cache=True), self._fill(ino, row)
+        keep = self._may_keep(ino, flags)
+        return FileInfo(fh=self._files.open(ino, flags), keep_cache=keep), self._fill(ino, row)
 
     @async_handler
     async def mknod(
@@ -281,10 +291,7 @@ class BranchOperations(pyfuse3.Operations):
         if flags & os.O_DIRECT:
             self._direct.add(inode)
             return False
-        if inode in self._direct:
-            self._direct.discard(inode)
-            return False
-        return True
+        return inode not in self._direct
 
     @async_handler
     async def read(self, fh: int, off: int, size: int) -> bytes:

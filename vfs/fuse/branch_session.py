@@ -53,6 +53,7 @@ class Ending(enum.Enum):
     TOLD = "told to end"
     OUTDATED = "its head was moved"
     DISCARDED = "its changes are discarded"
+    LOST = "its last changes could not be stored"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +64,7 @@ class Hooks:
     unmount: Callable[[], None]  # take the mount away, in use or not; called in a thread
     outdated: Callable[[], bool]  # nothing is changed, and the branch's head is another one now
     discard: Callable[[], object]  # give up all changes; nothing is served any more
+    keeps_place: bool  # whether the mount stays where another process is to come
     facts: dict[str, str | int]  # who serves what
 
 
@@ -85,17 +87,15 @@ class BranchSession:
         self._connected = True
         self._serving = Serving()
         self._ending: Ending | None = None
+        self._failure: VfsError | None = None
 
     def run(self, listener: socket.socket, st_dev: int, hooks: Hooks) -> Ending:
-        """Serve until the end, and return why it ended. Raises what the last checkpoint raises."""
+        """Serve until the end, and return why it ended."""
         self._hooks = hooks
         self._st_dev = self._operations.st_dev = st_dev
         self._told, self._over, self._done = trio.Event(), trio.Event(), trio.Event()
-        self._failure: VfsError | None = None
         ending = trio.run(self._run, listener)
-        if self._failure is not None:
-            raise self._failure
-        return ending
+        return ending if self._failure is None else Ending.LOST
 
     def close(self) -> None:
         """Let go of the connection: whoever has files open is answered ENOTCONN from now on."""
@@ -154,29 +154,37 @@ class BranchSession:
         match request.verb:
             case "checkpoint":
                 await self._write_back()
-                await self._operations.checkpoint()
+                return encode_answer(seq=await self._operations.checkpoint(), **self._hooks.facts)
             case "stop":
                 self._end(Ending.TOLD)
                 await self._done.wait()
                 if self._failure is not None:
                     raise self._failure
             case "discard" if request.paths:
+                await self._write_back()  # or it would come after
                 for path in request.paths:
                     await self._operations.restore(path)
                 await self._operations.checkpoint()
             case "discard":
                 self._end(Ending.DISCARDED)
                 await self._done.wait()
+                if self._failure is not None:
+                    raise self._failure
         return encode_answer(**self._hooks.facts)
 
     # ------------------------------------------------------------------ the end
 
     async def _stop_serving(self) -> None:
-        """Get from the kernel what it holds, unmount, and answer until nobody asks any more."""
+        """Get from the kernel what it holds, unmount, and answer until nobody asks any more.
+
+        Where another process comes next, and nothing is below that would have to be seen, the mount
+        stays until that one takes its place: nobody is to write to the directory below it.
+        """
         wanted = self._ending is not Ending.DISCARDED
+        stays = self._hooks.keeps_place and self._ending in (Ending.OUTDATED, Ending.DISCARDED)
         if wanted:
             await self._write_back()
-        if not self._over.is_set():
+        if not self._over.is_set() and not stays:
             with trio.move_on_after(UNMOUNT_SECONDS):
                 await _in_thread(self._hooks.unmount)
             with trio.move_on_after(GRACE_SECONDS if wanted else 0):
@@ -199,15 +207,21 @@ class BranchSession:
             log.warning("%s: the kernel did not write back in time", self._mountpoint)
 
     async def _finish(self) -> None:
-        if self._ending is Ending.DISCARDED:
-            self.close()  # the kernel drops what it still holds
-            self._hooks.discard()
-        elif not self._hooks.outdated():  # else it is not this branch any more
-            try:
+        self.close()  # nobody waits for an answer that does not come
+        try:
+            if self._ending is Ending.DISCARDED:
+                self._hooks.discard()
+            elif not self._is_outdated():  # else it is not this branch any more
                 await self._operations.finish()
-            except VfsError as exc:
-                log.error("%s: what was written last is lost: %s", self._mountpoint, exc)  # noqa: TRY400
-                self._failure = exc
+        except VfsError as exc:
+            log.error("%s: the last changes could not be stored: %s", self._mountpoint, exc)  # noqa: TRY400
+            self._failure = exc
+
+    def _is_outdated(self) -> bool:
+        try:
+            return self._hooks.outdated()
+        except VfsError:
+            return False  # whoever writes is told
 
 
 async def _in_thread(function: Callable[..., object], *args: object) -> None:

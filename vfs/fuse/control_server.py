@@ -11,7 +11,7 @@ from typing import Final
 
 import trio
 
-from vfs.errors import InvalidInput, VfsError
+from vfs.errors import InvalidInput, StoreError, VfsError
 from vfs.fuse.messages import LINE_MAX_BYTES, Request, decode_request, encode_error
 
 log = logging.getLogger(__name__)
@@ -57,6 +57,9 @@ async def _serve_one(stream: trio.SocketStream, answer: Answer, room: trio.Semap
                 said = await answer(decode_request(line))
             except VfsError as exc:
                 said = encode_error(exc)
+            except Exception as exc:
+                log.exception("a request to the control socket failed")
+                said = encode_error(StoreError(f"the request failed: {exc!r}"))
             with trio.fail_after(LINE_SECONDS):
                 await stream.send_all(said)
     except (trio.TooSlowError, trio.BrokenResourceError, InvalidInput) as exc:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import stat
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
 import pyfuse3
@@ -50,8 +51,8 @@ class ControlledOperations(BranchOperations):
         self.committing += 1
         try:
             await self.write_back()
-            await self.checkpoint()
-            await trio.to_thread.run_sync(reports.commit, self._branch, message)
+            seq = await self.checkpoint()
+            await trio.to_thread.run_sync(reports.commit, self._branch, message, seq)
         finally:
             self.committing -= 1
 
@@ -160,8 +161,9 @@ def _guarded(name: str) -> Callable[..., Awaitable[Any]]:
 
     @async_handler
     async def guarded(self: ControlledOperations, inode: int, *args: Any) -> Any:
-        owned = (number for number in (inode, *args) if isinstance(number, int))
-        if any(map(self._control.owns, owned)):
+        given = (inode, *args)
+        owned = (number for number in given if isinstance(number, int))
+        if any(map(self._control.owns, owned)) or (_ROOT, NAME) in pairwise(given):
             raise NotPermitted("the control files are as they are")
         return await plain(self, inode, *args)
 

@@ -10,6 +10,7 @@ woken.
 from __future__ import annotations
 
 import select
+import signal
 from collections import deque
 from collections.abc import Awaitable, Callable, Generator
 from types import SimpleNamespace
@@ -26,6 +27,7 @@ PATIENCE_MS: Final = 1
 one within 50 us."""
 
 STREAK_MAX: Final = 64  # requests that are answered before other tasks get their turn
+ALARM_SECONDS: Final = 0.5
 _PAUSE_SECONDS: Final = 0.005
 
 
@@ -46,9 +48,14 @@ class Serving:
         module: Any = pyfuse3
         module.trio = _StandIn(self._lock, self._wait_readable)
         trio.lowlevel.add_instrument(self._lock)
+        # A request that poll(2) told of is gone if its caller was killed meanwhile: libfuse's read
+        # then waits for the next one, with the interpreter's lock. A signal ends it (EINTR).
+        signal.signal(signal.SIGALRM, lambda *_: None)
+        signal.setitimer(signal.ITIMER_REAL, ALARM_SECONDS, ALARM_SECONDS)
         try:
             await pyfuse3.main(min_tasks, max_tasks)
         finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
             trio.lowlevel.remove_instrument(self._lock)
             self._task = None
             module.trio = trio

@@ -39,9 +39,12 @@ def commit_overlay(
     author: str | None = None,
     allow_empty: bool = False,
     provenance: Mapping[str, JSON] | None = None,
+    seq: int | None = None,
 ) -> CommitResult:
     """Commit all changes that the store has of a branch; all of them or nothing.
 
+    *seq* is what a checkpoint of the process that serves the branch returned (None: nobody does):
+    others may move the branch again, if that process has not claimed it since.
     Whoever serves the branch may go on: what is written from now on belongs to the next commit.
     Without a change there is no new commit, unless *allow_empty*. Raises NotFound when there is
     no such branch, or no version and nothing to make the first one of; InvalidInput for a text that
@@ -56,6 +59,7 @@ def commit_overlay(
         message=message,
         author=author or identity.author(),
         provenance={"kind": "commit", "host": identity.host(), **(provenance or {})},
+        seq=seq,
     )
     for _ in range(COMMIT_TRIES):
         try:
@@ -88,6 +92,7 @@ class _Committing:
         message: str,
         author: str,
         provenance: Mapping[str, JSON],
+        seq: int | None,
     ) -> None:
         self._repo = repo
         self._data_set = data_set
@@ -95,6 +100,7 @@ class _Committing:
         self._message = message
         self._author = author
         self._provenance = provenance
+        self._seq = seq
 
     def run(self, *, allow_empty: bool) -> CommitResult:
         """Commit. Raises Conflict when somebody else did."""
@@ -169,6 +175,8 @@ class _Committing:
         why = f"commit: {self._message.partition(chr(10))[0]}"
         if taken is not None and taken.header.head == old:
             change = replace(change, overlay=taken.header.id)
-            store.overlays.commit(taken, change, trees, time_ns=time_ns, who=who, why=why)
+            store.overlays.commit(
+                taken, change, trees, time_ns=time_ns, who=who, why=why, seq=self._seq
+            )
         else:
             store.refs.move([change], time_ns=time_ns, who=who, why=why)

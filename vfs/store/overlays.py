@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from vfs.errors import Conflict
+from vfs.errors import Conflict, NotFound
 from vfs.ids import ObjectId
 from vfs.model.entry import Totals
 from vfs.model.overlay import OverlayHeader, decode_header, encode_header, encode_tree
@@ -55,6 +55,16 @@ class Overlays:
         """Return the header of a branch's overlay, None where it never had one."""
         with self._env.read() as txn:
             return find_header(txn, self._t, data_set, branch)
+
+    def is_current(self, data_set: str, branch: str, overlay: int) -> bool:
+        """Say whether a branch still has this overlay, and is where its last commit left it."""
+        with self._env.read() as txn:
+            header = find_header(txn, self._t, data_set, branch)
+            try:
+                commit = self._refs.branch_in(txn, data_set, branch)
+            except NotFound:
+                return False
+            return header is not None and header.id == overlay and header.head == commit
 
     def open(self, data_set: str, branch: str) -> OverlayHeader:
         """Return the overlay of a branch for its one writer; it is made, or made anew, if clean.
@@ -145,8 +155,12 @@ class Overlays:
         time_ns: int,
         who: str,
         why: str,
+        seq: int | None = None,
     ) -> OverlayHeader:
         """Note that all of the overlay, as *taken* has it, is in the commit *change.new*.
+
+        Others may move the branch from now on if no write came after number *seq*, by default the
+        last one of *taken*.
 
         One transaction moves the branch (unless it is there), keeps *trees*, what directories
         were committed as, and forgets the changes up to then. Raises Conflict when the branch or
@@ -168,7 +182,7 @@ class Overlays:
             with txn.cursor(self._t["overlay_trees"]) as cursor:
                 cursor.putmulti(rows)
             self._forget_changes(txn, taken)
-            dirty = header.seq != taken.header.seq
+            dirty = header.seq != (taken.header.seq if seq is None else seq)
             return self._put(txn, data_set, branch, header._replace(head=change.new, dirty=dirty))
 
         return self._env.write(write)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import random
 import stat
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,24 +34,30 @@ pytestmark = [pytest.mark.mounted, pytest.mark.crash, pytest.mark.slow]
 EXAMPLES = int(os.environ.get("VFS_TEST_MACHINE_EXAMPLES", "12"))
 STEPS = 50
 SINCE_MIN = 5
+MANY = 100
 HELD_MAX = 4
-OPENING = ("create", "write", "append", "map_write", "truncate", "read", "fsync", "hold", "forget_pages", "unlinked")  # fmt: skip
+OPENING = (
+    "create", "write", "append", "map_write", "truncate", "read", "fsync", "unlinked", "hold",
+    "forget_pages",
+)  # fmt: skip
 
-ANY, FILE = "?", "?file"  # not names: any path there is, any regular file
+ANY, FILE, RECENT = "?", "?file", "?recent"  # not names: any path, any regular file, one used last
 
 WHERE = st.integers(0, 999)
 NAMES = st.sampled_from(("a", "b", "c", "file", "dir", "long" * 30))
 NEW = st.tuples(WHERE, NAMES)
-PATHS = st.tuples(WHERE, st.sampled_from((ANY, ANY, ANY, ANY, "a", "file")))
-FILES = st.tuples(WHERE, st.sampled_from((FILE, FILE, FILE, FILE, FILE, FILE, ANY, "a")))
+PATHS = st.tuples(WHERE, st.sampled_from((RECENT, RECENT, RECENT, ANY, ANY, ANY, FILE, "a")))
+FILES = st.tuples(WHERE, st.sampled_from((RECENT, RECENT, RECENT, FILE, FILE, FILE, ANY, "a")))
 OFFSETS = st.one_of(
     st.integers(0, 5000), st.integers(0, 80).map(lambda page: page * 4096), st.integers(0, 350_000)
 )
 DATA = st.one_of(
     st.binary(max_size=20),
     st.builds(lambda byte, size: bytes([byte]) * size, st.integers(0, 2), st.integers(0, 20_000)),
-    st.builds(lambda seed, size: random.Random(seed).randbytes(size), WHERE, st.integers(1, 90_000)),
-)  # fmt: skip
+    st.builds(
+        lambda seed, size: random.Random(seed).randbytes(size), WHERE, st.integers(1, 90_000)
+    ),
+)
 MODES = st.sampled_from((0o644, 0o600, 0o777, 0o2755, 0o4711, 0o1777))
 RENAME_FLAGS = st.sampled_from((0, 0, 0, RENAME_NOREPLACE, RENAME_EXCHANGE))
 OPEN_FLAGS = st.sampled_from((0, 0, os.O_CREAT, os.O_TRUNC, os.O_APPEND, os.O_SYNC))
@@ -73,6 +80,7 @@ class BranchMachine(RuleBasedStateMachine):
         self.directory = ours
         self.ours, self.theirs = HoldingOps(ours), HoldingOps(theirs)
         self.last_held = 0
+        self.recent: deque[str] = deque(maxlen=4)  # paths
         self.since = 0  # operations since the branch was committed or served again
 
     def teardown(self) -> None:
@@ -95,6 +103,8 @@ class BranchMachine(RuleBasedStateMachine):
             return
         note(f"{name}{args!r:.300}")
         self.since += 1
+        paths = (arg for arg in args if isinstance(arg, str) and arg not in ATTRIBUTES)
+        self.recent.extend(paths if name != "symlink" else ())
         with self.whole():
             found, wanted = (each.do((name, *args)) for each in (self.ours, self.theirs))
             assert found == wanted, f"{name}: {found}, not {wanted}"
@@ -111,10 +121,12 @@ class BranchMachine(RuleBasedStateMachine):
     def at(self, where: Where) -> str:
         """The path that is meant: one there is, or a name in a directory there is."""
         number, name = where
+        if name == RECENT and self.recent:
+            return self.recent[-1 - number % len(self.recent)]
         every = sorted(shape_of(self.theirs.root))
         if name == FILE:
             every = [path for path in every if os.path.isfile(self.theirs.at(path))]
-        if name in (ANY, FILE):
+        if name in (ANY, FILE, RECENT):
             return every[number % len(every)] if every else "none"
         above = ["", *(path for path in every if os.path.isdir(self.theirs.at(path)))]
         directory = above[number % len(above)]
@@ -217,9 +229,9 @@ class BranchMachine(RuleBasedStateMachine):
     def unlinked(self, path: Where, data: bytes) -> None:
         self.do("unlinked", self.at(path), data)
 
-    @rule(seed=WHERE, count=st.integers(1, 25))
+    @rule(seed=WHERE, count=st.integers(1, MANY))
     def many(self, seed: int, count: int) -> None:
-        """So many that rules of their own would take too long."""
+        """As many as rules of their own would take too long for."""
         operations = RandomOps(seed)
         for _ in range(count):
             self.do(*operations.next())
@@ -265,6 +277,30 @@ class BranchMachine(RuleBasedStateMachine):
     @rule(number=WHERE, mode=MODES)
     def held_chmod(self, number: int, mode: int) -> None:
         self.with_held("held_chmod", number, mode)
+
+    @precondition(lambda self: self.theirs.held)
+    @rule(number=WHERE, seed=WHERE, count=st.integers(1, MANY))
+    def many_with_held(self, number: int, seed: int, count: int) -> None:
+        chance = random.Random(seed)
+        size = chance.choice((5_000, 20_000, 400_000))
+        for _ in range(count):
+            offset, data = chance.randrange(size), chance.randbytes(chance.randrange(9000))
+            name, *args = chance.choice(
+                (
+                    ("held_write", offset, data),
+                    ("held_write", offset, data),
+                    ("held_map_write", offset, data),
+                    ("held_append", data),
+                    ("held_truncate", offset),
+                    ("held_sync", chance.random() < 0.5),
+                    ("held_sync", True),
+                    ("held_look",),
+                    ("held_forget_pages",),
+                )
+            )
+            self.with_held(name, number, *args)
+        self.with_held("held_forget_pages", number)
+        self.with_held("held_look", number)
 
     @precondition(lambda self: self.theirs.held)
     @rule(number=WHERE)

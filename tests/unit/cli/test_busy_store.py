@@ -41,7 +41,7 @@ print("completion", flush=True)
 assert "data@v1" in CliRunner().invoke(vfs, [], env=env).output
 print("mount", flush=True)
 spec = MountSpec(store=store, mountpoint=store)
-control._view_opener(spec)
+control._find_out(spec)
 control._clean_up_after_readers(spec)
 print("end")
 """

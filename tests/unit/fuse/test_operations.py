@@ -20,7 +20,7 @@ from vfs.fs.attrs import FOREVER
 from vfs.fuse.operations import SnapshotOperations
 
 Result = TypeVar("Result")
-CTX: Any = None
+CTX: Any = SimpleNamespace(pid=0)
 
 
 def done(request: Coroutine[Any, Any, Result]) -> Result:

@@ -59,6 +59,17 @@ def test_refused(given: str, message: str, hint: str) -> None:
     assert hint in caught.value.hint
 
 
+def test_what_is_written_to() -> None:
+    made = libfuse_options(("rw,noexec",), store=Path("/s"), allow_other=False, writable=True)
+    assert made == (ALWAYS - {"ro"}) | {"noexec"}
+
+
+def test_the_last_one_of_ro_and_rw_counts() -> None:
+    assert options("rw", "ro") == set()
+    with pytest.raises(MountProblem, match="versions are read-only"):
+        options("ro", "rw")
+
+
 def test_a_store_whose_name_libfuse_would_split() -> None:
     made = libfuse_options((), store=Path("/a,b\\c d/ä"), allow_other=False)
     assert "fsname=/a\\054b\\134c\\040d/\\303\\244" in made

@@ -19,6 +19,11 @@ from vfs.fs.branch.inodes import Inodes, now_ns
 from vfs.model.entry import SIZE_MAX_BYTES, XATTRS_MAX_BYTES
 from vfs.model.overlay import InodeRow
 
+_TIMES: Final = frozenset(("atime_ns", "mtime_ns", "ctime_ns"))
+_TIME_MIN_NS: Final = -(1 << 63)
+_TIME_MAX_NS: Final = (1 << 63) - 1
+"""Times beyond are brought in, as Linux does it for file systems with less room for them."""
+
 _NAMESPACES: Final = (b"user.", b"trusted.", b"security.")
 
 
@@ -45,9 +50,8 @@ class Attributes:
         """Change attributes; return all."""
         row = self._inodes.row(ino)
         fields = {name: value for name, value in change._asdict().items() if value is not None}
-        size = fields.get("size")
-        if size is not None:
-            self._truncate(ino, row, size)
+        for name in fields.keys() & _TIMES:
+            fields[name] = min(max(fields[name], _TIME_MIN_NS), _TIME_MAX_NS)
         counts = bool(fields.keys() - {"atime_ns", "ctime_ns"})
         if counts:
             fields.setdefault("ctime_ns", now_ns())
@@ -56,6 +60,8 @@ class Attributes:
             fields["xattrs"] = _acl_after_chmod(row.xattrs, fields["mode"])
         elif "uid" in fields or "gid" in fields:
             fields["mode"] = _without_privileges(row.mode)
+        if change.size is not None:
+            self._truncate(ino, row, change.size)
         row = row._replace(**fields)
         if counts:
             return self._inodes.change(ino, row)

@@ -54,6 +54,7 @@ class Branch:
         self._stage = Stage(store, root, rows, self._write, self._pool)
         self._releases = 0
         self._claimed = 0 if header.dirty else -1  # `_releases` when the last claim was begun
+        self._seq = header.seq
 
     @property
     def is_claimed(self) -> bool:
@@ -63,20 +64,21 @@ class Branch:
     def claim(self) -> None:
         """See to it that nobody else moves the branch; durable. In any thread. Raises Conflict."""
         releases = self._releases
-        self.store.overlays.claim(self.data_set, self.branch, self.overlay)
+        self._seq = self.store.overlays.claim(self.data_set, self.branch, self.overlay).seq
         self._claimed = releases
 
-    def release_claim(self) -> None:
-        """Have the next change claim the branch again: a commit of what is stored may follow."""
+    def release_claim(self) -> int:
+        """Have the next change claim the branch again; return the number of the last write.
+
+        To be called when all is stored that a commit is to hold. The commit lets go of the branch
+        if that still is the last write: a claim is one, too.
+        """
         self._releases += 1
+        return self._seq
 
     def is_outdated(self) -> bool:
         """Say whether the branch was moved by somebody else, so that it has to be opened again."""
-        header = self.store.overlays.header(self.data_set, self.branch)
-        ref = self.store.refs.get(self.data_set, self.branch)
-        if header is None or header.id != self.overlay:
-            return True
-        return header.head != (None if ref is None else ref.commit)
+        return not self.store.overlays.is_current(self.data_set, self.branch, self.overlay)
 
     def restore(self, path: tuple[bytes, ...]) -> Outdated:
         """Give up what was changed at a path and below; return what the kernel has to forget.
@@ -93,7 +95,8 @@ class Branch:
         return restorer.outdated
 
     def _write(self, batch: OverlayBatch) -> None:
-        self.store.overlays.write(self.data_set, self.branch, self.overlay, batch)
+        header = self.store.overlays.write(self.data_set, self.branch, self.overlay, batch)
+        self._seq = header.seq
 
     def close(self) -> None:
         """Let go of the store; what is in no checkpoint is lost."""

@@ -40,6 +40,8 @@ log = logging.getLogger(__name__)
 PATCHED_MAX_BYTES: Final = 1 << 20
 """More than this of one file at once is no small change."""
 
+PATCHES_AT_ONCE: Final = 8 * 1024  # all files of a checkpoint: they are one transaction
+
 PATCHES_MIN: Final = 1024
 PATCHES_MAX: Final = 16 * 1024
 _PATCHED_SHARE: Final = 4
@@ -177,6 +179,7 @@ class Checkpoint:
             ino in self._writers
             and changes.runs.size <= PATCHED_MAX_BYTES
             and row.patches + pages <= limit
+            and len(self._batch.patches) + pages <= PATCHES_AT_ONCE
         )
 
     def _patch(self, stage: Stage, ino: int, row: InodeRow, changes: FileLayer) -> Stored:

@@ -76,14 +76,20 @@ class Runs:
         if first < last:
             at, data = self._starts[first], self._data[first]
             if at < start:
-                new = [(at, memoryview(data)[: start - at]), *new]
+                new = [(at, _part(data, 0, start - at)), *new]
             at, data = self._starts[last - 1], self._data[last - 1]
             if at + len(data) > end:
-                new = [*new, (end, memoryview(data)[end - at :])]
+                new = [*new, (end, _part(data, end - at, len(data)))]
         self.size += sum(len(data) for _, data in new)
         self.size -= sum(len(data) for data in self._data[first:last])
         self._starts[first:last] = [at for at, _ in new]
         self._data[first:last] = [data for _, data in new]
+
+
+def _part(data: Data, start: int, stop: int) -> Data:
+    """Return a part of *data*; a small one is copied, or it would hold all of it in memory."""
+    part = memoryview(data)[start:stop]
+    return part if 2 * len(part) >= len(data) else bytes(part)
 
 
 class FileLayer:

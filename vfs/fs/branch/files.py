@@ -6,7 +6,7 @@ import os
 import stat
 from typing import TYPE_CHECKING, NamedTuple
 
-from vfs.errors import FileTooLarge, IsADirectory, StaleHandle
+from vfs.errors import CorruptObject, FileTooLarge, IsADirectory, StaleHandle, StoreError
 from vfs.fs.attrs import BLOCK_BYTES
 from vfs.fs.branch.content import ReadPlan, plan_read
 from vfs.fs.branch.data import Data, FileLayer
@@ -55,13 +55,13 @@ class OpenFiles:
     def release(self, handle: int) -> None:
         """Close a file."""
         ino, writes = self._handles.pop(handle)
+        self._inodes.use(ino, -1)
         if writes:
             self._writers[ino] -= 1
             if not self._writers[ino]:
                 del self._writers[ino]
                 if self._has_patches(ino):
                     self._unsettled.add(ino)
-        self._inodes.use(ino, -1)
 
     def handle(self, handle: int) -> Handle:
         """Return what a handle stands for. Raises StaleHandle."""
@@ -133,8 +133,8 @@ class OpenFiles:
         for ino in self._unsettled - self._writers.keys():
             try:
                 row = self._inodes.row(ino)
-            except StaleHandle:
-                continue
+            except (StaleHandle, CorruptObject, StoreError):
+                continue  # whoever asks for it is told
             if row.patches and row.nlink:
                 self._layer(ino)
                 self._state.put(ino, row, counts=False)

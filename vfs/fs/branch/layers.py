@@ -13,11 +13,12 @@ if TYPE_CHECKING:
 class Layer:
     """What changed since the layer was begun. Absent: unchanged; None or 0: is gone."""
 
-    __slots__ = ("born", "bytes", "changed", "files", "inodes", "links", "names")
+    __slots__ = ("born", "bytes", "changed", "files", "inodes", "links", "names", "names_changed")
 
     def __init__(self) -> None:
         self.inodes: dict[int, InodeRow | None] = {}
         self.names: dict[int, dict[bytes, int]] = {}  # directory -> name -> inode
+        self.names_changed = 0  # in all directories
         self.links: dict[int, dict[tuple[int, bytes], bool]] = {}  # inode -> its names, if several
         self.files: dict[int, FileLayer] = {}
         self.born: set[int] = set()  # inodes that no earlier layer knows
@@ -30,13 +31,14 @@ class Layer:
 
     def weight(self) -> int:
         """Return how many rows this comes to, about."""
-        return len(self.inodes) + sum(map(len, self.names.values()))
+        return len(self.inodes) + self.names_changed
 
     def put_under(self, above: Layer) -> None:
         """Make *above*, a later layer, the sum of both: this one could not be stored."""
         above.inodes = self.inodes | above.inodes
         for directory, names in self.names.items():
             above.names[directory] = names | above.names.get(directory, {})
+        above.names_changed = sum(map(len, above.names.values()))
         for ino, links in self.links.items():
             above.links[ino] = links | above.links.get(ino, {})
         for ino, layer in self.files.items():

@@ -113,6 +113,7 @@ class Names:
         ino, row = self._inodes.lookup(parent, name)
         if stat.S_ISDIR(row.mode):
             raise IsADirectory("a directory is not unlinked")
+        self._inodes.own_links(ino)  # may fail: before anything is changed
         now = now_ns()
         self._name(parent, name, 0)
         self._touch(parent, now)
@@ -136,6 +137,8 @@ class Names:
             raise InvalidInput("unknown flags")
         ino, row = self._inodes.lookup(parent, name)
         target = self._state.find(to_parent, to_name)
+        for linked in (ino, target):
+            self._inodes.own_links(linked)
         if flags == RENAME_NOREPLACE and target:
             raise AlreadyExists(f"there is {to_name!r} already")
         now = now_ns()
@@ -220,14 +223,16 @@ class Names:
         self._inodes.orphans.add(ino)
 
     def _lose_name(self, ino: int, row: InodeRow, parent: int, name: bytes, now: int) -> None:
-        row = self._inodes.change(ino, row._replace(nlink=row.nlink - 1, ctime_ns=now))
+        # Counted, where there are several: of an import below a path, what others say is not so.
+        left = 0 if row.nlink == 1 else max(len(self._state.names_of(ino)), 1) - 1
+        row = self._inodes.change(ino, row._replace(nlink=left, ctime_ns=now))
         if not row.nlink:
             self._inodes.orphans.add(ino)
             return
         self._state.put_link(ino, parent, name, there=False)
-        left = self._state.names_of(ino)
-        if (row.parent, row.name) not in left:
-            row = row._replace(parent=left[0][0], name=left[0][1])
+        places = self._state.names_of(ino)
+        if (row.parent, row.name) not in places:
+            row = row._replace(parent=places[0][0], name=places[0][1])
             self._state.put(ino, row)
         if row.nlink == 1:
             self._state.put_link(ino, row.parent, row.name, there=False)

@@ -9,13 +9,15 @@ from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from vfs.clock import iso
-from vfs.errors import InvalidInput
+from vfs.errors import InvalidInput, NotFound
 from vfs.repo.branches import commit_overlay
 from vfs.repo.branchstatus import overlay_status
 from vfs.repo.repository import Repository
 
 if TYPE_CHECKING:
     from vfs.fs.branch.branch import Branch
+
+Path = tuple[bytes, ...]
 
 _LOG_COMMITS: Final = 100
 
@@ -52,8 +54,30 @@ def status(branch: Branch) -> bytes:
     return b"".join(lines)
 
 
-def commit(branch: Branch, message: str) -> None:
-    """Commit what is stored. Raises InvalidInput for an empty message."""
+def changed_below(branch: Branch, path: Path) -> list[Path]:
+    """Return what of a path, or below it, differs from the last commit. Raises NotFound."""
+    repo = Repository(branch.store)
+    whole = b"/".join(path)
+    found = []
+    for change in overlay_status(repo, branch.data_set, branch.branch):
+        for place in (change.path, change.old_path):
+            if place is None:
+                continue
+            if place in (whole, b".") or whole.startswith(place + b"/"):
+                return [path]
+            if not path or place.startswith(whole + b"/"):
+                found.append(tuple(place.split(b"/")))
+    if not found:
+        ref = branch.store.refs.get(branch.data_set, branch.branch)
+        if ref is None:
+            raise NotFound(f"nothing was committed to '{branch.data_set}@{branch.branch}' yet")
+        repo.entry_at(repo.commit(ref.commit).root, path)
+    return found
+
+
+def commit(branch: Branch, message: str, seq: int) -> None:
+    """Commit what is stored; *seq* as `commit_overlay` has it. Raises InvalidInput."""
     if not message:
         raise InvalidInput("a commit needs a message")
-    commit_overlay(Repository(branch.store), branch.data_set, branch.branch, message=message)
+    repo = Repository(branch.store)
+    commit_overlay(repo, branch.data_set, branch.branch, message=message, seq=seq)

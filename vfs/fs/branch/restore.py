@@ -57,7 +57,7 @@ class Restorer:
 
     def _restore_name(self, parent: int, name: bytes, entry: Entry | None) -> None:
         ino = self._inodes.state.find(parent, name)
-        if ino and (entry is None or stat.S_IFMT(self._inodes.row(ino).mode) != entry.kind):
+        if ino and (entry is None or not self._can_become(ino, entry)):
             self._remove(parent, name)
             ino = 0
         if entry is None:
@@ -69,6 +69,32 @@ class Restorer:
             self._restore_directory(ino, entry)
         else:
             self._restore_inode(ino, entry)
+
+    def _can_become(self, ino: int, entry: Entry) -> bool:
+        """Say whether an inode can be made what the entry says it was.
+
+        Not where the content is another one: the kernel goes by the size that it knows of a file,
+        and whoever has it open goes on with what he opened.
+        """
+        row = self._inodes.row(ino)
+        if stat.S_IFMT(row.mode) != entry.kind:
+            return False
+        if entry.is_dir:
+            return True
+        was = base_row(entry, row.parent)
+        if row.nlink > 1 and (row.mode, row.uid, row.gid, row.mtime_ns, row.xattrs) != (
+            was.mode,
+            was.uid,
+            was.gid,
+            was.mtime_ns,
+            was.xattrs,
+        ):
+            return False  # other names of it are not asked about
+        return (
+            ino not in self._inodes.state.dirty.files
+            and not row.patches
+            and (row.content, row.size, row.visible) == (was.content, was.size, was.visible)
+        )
 
     def _restore_directory(self, ino: int, entry: Entry) -> None:
         there = {child.name: child for child in self._repo.entries(entry.content)}

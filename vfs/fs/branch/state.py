@@ -91,7 +91,7 @@ class State:
             dirty.inodes.pop(ino, None)
         else:
             dirty.inodes[ino] = None
-        dirty.names.pop(ino, None)
+        dirty.names_changed -= len(dirty.names.pop(ino, ()))
         dirty.links.pop(ino, None)
         dirty.changed.discard(ino)
         self.drop_content(ino)
@@ -125,6 +125,7 @@ class State:
         names = self.dirty.names.get(directory)
         if names is None:
             names = self.dirty.names[directory] = {}
+        self.dirty.names_changed += name not in names
         names[name] = ino
 
     def changed_names(self, directory: int) -> dict[bytes, int]:
