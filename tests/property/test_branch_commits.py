@@ -18,6 +18,7 @@ from vfs.model.overlay import ROOT_INO
 from vfs.repo.branches import commit_overlay
 from vfs.repo.branchstatus import Change, overlay_status
 from vfs.repo.repository import Repository
+from vfs.repo.uncommitted import PassingObjects, uncommitted_root
 
 WHERE = st.integers(0, 999)
 NAMES = st.sampled_from((b"a", b"b", b"c", b"caf\xe9"))
@@ -145,7 +146,10 @@ class Commits(RuleBasedStateMachine):
     @precondition(lambda self: self.flushed and self.branch.header.seq)
     @rule()
     def commit(self) -> None:
+        with PassingObjects(self.repo.reader) as objects:
+            _, now = uncommitted_root(self.repo, "data", "main", objects)
         done = commit_overlay(self.repo, "data", "main", message="m", author="a")
+        assert self.repo.commit(done.commit).root == now
         assert_committed(self.repo, self.branch)
         assert overlay_status(self.repo, "data", "main") == []
         again = commit_overlay(self.repo, "data", "main", message="m", author="a")

@@ -72,9 +72,7 @@ def test_two_layers_are_as_one(
 
 
 @given(EDITS, OFFSETS, st.integers(1, 30))
-def test_a_range_is_cut_out(
-    edits: list[tuple[int, bytes | None]], start: int, length: int
-) -> None:
+def test_a_range_is_cut_out(edits: list[tuple[int, bytes | None]], start: int, length: int) -> None:
     layer, model = FileLayer(), [None] * (2 * SIZE)
     apply(edits, layer, model)
     part = [None] * length

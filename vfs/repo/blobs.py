@@ -11,9 +11,8 @@ from vfs.model.blob import BlobNode, Span, decode_blob_node, encode_blob_node
 from vfs.model.entry import FLAG_BLOB
 from vfs.recent import Recent
 from vfs.repo.prolly import Builder
-from vfs.store.ingest import Ingest
 from vfs.store.layout import Kind
-from vfs.store.reader import Reader
+from vfs.store.objects import ObjectSink, ObjectSource
 
 _BOUNDARY: Final = 0x7F  # a node of 128 spans more than the fewest, on average
 _NODES_CACHED: Final = 64
@@ -59,7 +58,7 @@ class _BlobShape:
     max_items = 512
     max_bytes = 1 << 20
 
-    def __init__(self, ingest: Ingest) -> None:
+    def __init__(self, ingest: ObjectSink) -> None:
         self._ingest = ingest
 
     def size(self, level: int, item: Span) -> int:
@@ -76,7 +75,7 @@ class _BlobShape:
 class BlobBuilder:
     """Builds the content of one file from its chunks and holes, in order."""
 
-    def __init__(self, ingest: Ingest) -> None:
+    def __init__(self, ingest: ObjectSink) -> None:
         self._shape = _BlobShape(ingest)
         self._builder: Builder[Span] = Builder(self._shape)
         self._hole = 0  # bytes of a hole that is not appended yet
@@ -132,7 +131,7 @@ class BlobBuilder:
 class FileReader:
     """Reads files of a store. For one thread."""
 
-    def __init__(self, reader: Reader) -> None:
+    def __init__(self, reader: ObjectSource) -> None:
         self._reader = reader
         self._nodes: Recent[ObjectId, BlobNode] = Recent(_NODES_CACHED)
 

@@ -25,7 +25,7 @@ from vfs.repo.trees import Edit, merge_tree, with_tree
 
 if TYPE_CHECKING:
     from vfs.repo.repository import Repository
-    from vfs.store.ingest import Ingest
+    from vfs.store.objects import ObjectSink
     from vfs.store.overlayrows import OverlaySnapshot
 
 _FOLDED_KEPT: Final = 1000  # contents of files with several names
@@ -35,7 +35,7 @@ class BranchTrees:
     """Makes the trees of one commit. For one thread."""
 
     def __init__(
-        self, repo: Repository, taken: OverlaySnapshot, ingest: Ingest, head: Entry | None
+        self, repo: Repository, taken: OverlaySnapshot, ingest: ObjectSink, head: Entry | None
     ) -> None:
         """*head*: the root of the last commit."""
         self.made: dict[int, tuple[ObjectId, Totals]] = {}  # of directories that changed

@@ -21,7 +21,7 @@ from vfs.ids import NO_CONTENT, ObjectId
 from vfs.model.blob import BlobNode, Span
 from vfs.model.chunking import CHUNK_MIN_BYTES, cut
 from vfs.repo.blobs import EMPTY, BlobBuilder, Content, FileReader
-from vfs.store.ingest import Ingest
+from vfs.store.objects import ObjectSink
 
 __all__ = ["EMPTY", "SMALL_BYTES", "Content", "Piece", "add_small", "splice"]
 
@@ -43,7 +43,7 @@ class Piece(NamedTuple):
     data: bytes | bytearray | memoryview
 
 
-def add_small(ingest: Ingest, files: Sequence[bytes | memoryview]) -> list[Content]:
+def add_small(ingest: ObjectSink, files: Sequence[bytes | memoryview]) -> list[Content]:
     """Add whole files of at most SMALL_BYTES each; return their contents.
 
     For thousands of files: one call of `add_chunks`, which costs less than one for each of them.
@@ -54,7 +54,7 @@ def add_small(ingest: Ingest, files: Sequence[bytes | memoryview]) -> list[Conte
 
 def splice(
     files: FileReader,
-    ingest: Ingest,
+    ingest: ObjectSink,
     old: Content,
     visible: int,
     pieces: Iterable[Piece],
@@ -249,7 +249,7 @@ class _Batch:
 class _Output:
     """Cuts new data, has the chunks added, and builds the blob in order."""
 
-    def __init__(self, ingest: Ingest, pool: ThreadPoolExecutor | None) -> None:
+    def __init__(self, ingest: ObjectSink, pool: ThreadPoolExecutor | None) -> None:
         self._ingest = ingest
         self._pool = pool
         self._builder = BlobBuilder(ingest)

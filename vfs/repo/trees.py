@@ -25,9 +25,8 @@ from vfs.model.node import (
 )
 from vfs.recent import Recent
 from vfs.repo.prolly import Builder
-from vfs.store.ingest import Ingest
 from vfs.store.layout import Kind
-from vfs.store.reader import Reader
+from vfs.store.objects import ObjectSink, ObjectSource
 
 _BOUNDARY_BITS: Final = 6  # a node of 64 items more than the fewest, on average
 _RECORD_BYTES: Final = 64
@@ -41,7 +40,7 @@ class _TreeShape:
     max_items = 256
     max_bytes = 32 * 1024
 
-    def __init__(self, ingest: Ingest) -> None:
+    def __init__(self, ingest: ObjectSink) -> None:
         self._ingest = ingest
 
     def size(self, level: int, item: Entry | Child) -> int:
@@ -68,7 +67,7 @@ class _TreeShape:
 class TreeBuilder:
     """Builds one directory from entries in strictly ascending order of their names."""
 
-    def __init__(self, ingest: Ingest) -> None:
+    def __init__(self, ingest: ObjectSink) -> None:
         self._shape = _TreeShape(ingest)
         self._builder: Builder[Entry | Child] = Builder(self._shape)
         self._last = b""
@@ -106,7 +105,7 @@ class TreeBuilder:
 
 
 def edit_tree(
-    reader: Reader, ingest: Ingest, tree: ObjectId, edits: Mapping[bytes, Entry | None]
+    reader: ObjectSource, ingest: ObjectSink, tree: ObjectId, edits: Mapping[bytes, Entry | None]
 ) -> tuple[ObjectId, Totals]:
     """Return directory *tree* with *edits* applied: new entries by name, None to remove one.
 
@@ -120,7 +119,7 @@ Edit = tuple[bytes, Entry | None]
 
 
 def merge_tree(
-    reader: Reader, ingest: Ingest, tree: ObjectId | None, edits: Iterable[Edit]
+    reader: ObjectSource, ingest: ObjectSink, tree: ObjectId | None, edits: Iterable[Edit]
 ) -> tuple[ObjectId, Totals]:
     """Do as `edit_tree` does with *edits* that ascend by name, taken one by one.
 
@@ -160,7 +159,7 @@ class _Edits:
 
 
 def _merge(
-    reader: Reader, builder: TreeBuilder, node_id: ObjectId, edits: _Edits, *, is_last: bool
+    reader: ObjectSource, builder: TreeBuilder, node_id: ObjectId, edits: _Edits, *, is_last: bool
 ) -> None:
     """Append a node with its edits; *is_last*: all edits that are left belong to it."""
     node = decode_node(reader.get(node_id))
@@ -183,7 +182,7 @@ def _merge(
 class Nodes:
     """Decoded tree nodes, the most recent ones kept. For one thread."""
 
-    def __init__(self, reader: Reader) -> None:
+    def __init__(self, reader: ObjectSource) -> None:
         self._reader = reader
         self._kept: Recent[ObjectId, Node] = Recent(NODES_CACHED_BYTES)
 
