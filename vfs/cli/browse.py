@@ -80,7 +80,7 @@ def ls(
             return
         found = _walk(repo, target, recursive=recursive)
         if as_json:
-            output.write_json_list(_record(path, entry) for path, entry in found)
+            output.write_json_list(entry_record(path, entry) for path, entry in found)
         else:
             output.write_lines(_lines(found, long=long, exact=exact))
 
@@ -131,7 +131,8 @@ def _walk(repo: Repository, target: Target, *, recursive: bool) -> Iterator[tupl
             stack.append((prefix + entry.name + b"/", repo.entries(entry.content)))
 
 
-def _record(path: bytes, entry: Entry) -> dict[str, Any]:
+def entry_record(path: bytes, entry: Entry) -> dict[str, Any]:
+    """Return an entry for JSON."""
     extra = Extra.decode(entry.extra)
     record: dict[str, Any] = {
         **output.text_fields("path", path),
@@ -140,7 +141,7 @@ def _record(path: bytes, entry: Entry) -> dict[str, Any]:
         "uid": entry.uid,
         "gid": entry.gid,
         "size": _size(entry),
-        "mtime": _iso(entry.mtime_ns),
+        "mtime": iso_or_seconds(entry.mtime_ns),
         "links": _links(extra),
     }
     if any(entry.content):
@@ -154,7 +155,7 @@ def _record(path: bytes, entry: Entry) -> dict[str, Any]:
     return record
 
 
-def _iso(time_ns: int) -> str:
+def iso_or_seconds(time_ns: int) -> str:
     """Return a time in UTC with its nanoseconds; "@<seconds>" for a year beyond 9999."""
     try:
         return iso(time_ns, precise=True)

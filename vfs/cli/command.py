@@ -158,6 +158,26 @@ class Command(click.Command):
         Context.write_examples(formatter, self.examples)
 
 
+class PathsCommand(Command):
+    """A command that takes paths behind `--`: in `ctx.meta["vfs.paths"]`, as tuples of names."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Take the paths away before click sees them, to whom they could be any argument."""
+        from vfs.cli.branches import EntryPathType
+
+        paths: list[str] = []
+        if "--" in args:
+            at = args.index("--")
+            args, paths = args[:at], args[at + 1 :]
+        convert = EntryPathType().convert
+        ctx.meta["vfs.paths"] = tuple(convert(path, None, ctx) for path in paths)
+        return super().parse_args(ctx, args)
+
+    def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
+        """Return what stands in the synopsis."""
+        return [*super().collect_usage_pieces(ctx), "[-- PATH...]"]
+
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Write JSON, for scripts.")
 
 

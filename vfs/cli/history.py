@@ -1,30 +1,78 @@
-"""The command log."""
+"""The commands log and reflog."""
 
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from vfs.cli import output
-from vfs.cli.command import Command, Settings, pass_settings
+from vfs.cli.branches import branch_argument
+from vfs.cli.command import Command, PathsCommand, Settings, json_option, pass_settings
 from vfs.cli.targets import TargetType
 from vfs.clock import iso
 from vfs.model.entry import directory_totals
+from vfs.model.names import DEFAULT_BRANCH
 
 if TYPE_CHECKING:
     from vfs.ids import ObjectId
     from vfs.model.commit import Commit
     from vfs.model.names import Target
-    from vfs.store.refs import Ref
+    from vfs.repo.history import Filter, Version
+    from vfs.repo.repository import Repository
+    from vfs.repo.treediff import DifferenceKind, Summary
+    from vfs.store.refs import Ref, RefUpdate
+
+Sums = dict["DifferenceKind", "Summary"]
+
+
+class TimeType(click.ParamType[int]):
+    """A moment, as revisions have it in braces."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return nanoseconds."""
+        from vfs.errors import InvalidName
+        from vfs.repo.revparse import parse_time
+
+        if isinstance(value, int):
+            return value
+        try:
+            return parse_time(value)
+        except InvalidName as error:
+            self.fail(f"{error}; {error.hint}", param, ctx)
+
+
+class PatternType(click.ParamType["Callable[[str], bool]"]):
+    """A regular expression; upper and lower case are the same."""
+
+    name = "pattern"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Callable[[str], bool]:
+        """Return what says whether a text matches."""
+        import re
+
+        try:
+            pattern = re.compile(value, re.IGNORECASE)
+        except re.error as error:
+            self.fail(f"'{value}' is no regular expression: {error}", param, ctx)
+        return lambda text: pattern.search(text) is not None
 
 
 @click.command(
-    cls=Command,
+    cls=PathsCommand,
     examples=(
         ("All versions on the branch main, newest first", "vfs log data"),
         ("The last three up to v2, a line each", "vfs log data@v2 -n 3 --oneline"),
+        ("Those in which a file, or anything in a directory, changed", "vfs log data -- labels"),
+        ("How much changed in those of last week", "vfs log data --since '7 days ago' --stat"),
+        ("Somebody's versions, by their messages", "vfs log data --author ada --grep 'fix|repair'"),
+        ("How branches came and went", "vfs log data --graph --oneline"),
         ("The newest version's id, in a script", "vfs log data -n 1 --json | jq -r .commit"),
     ),
 )
@@ -37,34 +85,168 @@ if TYPE_CHECKING:
 @click.option(
     "-n", "--number", "limit", metavar="N", type=click.IntRange(min=1), help="Show N versions."
 )
+@click.option("--since", metavar="TIME", type=TimeType(), help="Leave out what is older.")
+@click.option("--until", metavar="TIME", type=TimeType(), help="Leave out what is newer.")
+@click.option("--author", metavar="REGEX", type=PatternType(), help="Only those by such authors.")
+@click.option("--grep", metavar="REGEX", type=PatternType(), help="Only with such messages.")
+@click.option("--graph", is_flag=True, help="Draw which version came from which.")
+@click.option("--stat", is_flag=True, help="Show how much each changed.")
 @click.option("--oneline", is_flag=True, help="Show each version on one line.")
 @click.option("--json", "as_json", is_flag=True, help="Write JSON, one line for each version.")
+@click.pass_context
 @pass_settings
 def log(
-    settings: Settings, /, target: Target, limit: int | None, oneline: bool, as_json: bool
+    settings: Settings,
+    ctx: click.Context,
+    /,
+    target: Target,
+    limit: int | None,
+    graph: bool,
+    stat: bool,
+    oneline: bool,
+    as_json: bool,
+    **filters: Any,
 ) -> None:
     """Show the versions of a data set.
 
     Starts at a revision and follows the versions it was made from, newest first. "Holds" counts the
-    files of a version, in all its directories, and their bytes.
+    files of a version, in all its directories, and their bytes. With paths behind --, only versions
+    in which something changed there; where a merge has there what one of its parents has, only that
+    one is followed.
+
+    A TIME is 2026-11-01, 2026-11-01T10:00Z, yesterday or '3 days ago'. A REGEX is one of Python's,
+    found anywhere, in upper or lower case. --stat counts against the first parent.
 
     JSON: commit, parents, refs, time (UTC), author, message, files, directories, bytes, and
-    provenance, which is the command, the source and the machine that made the version.
+    provenance, which is the command, the source and the machine that made the version; with --stat
+    changes, which has files, directories, old_bytes and new_bytes by kind.
     """
+    from vfs.repo.history import history
+
+    if graph and as_json:
+        raise click.UsageError("--graph and --json can't stand together", ctx)
     with settings.repository(readonly=True) as repo:
-        refs: defaultdict[ObjectId, list[Ref]] = defaultdict(list)
-        for ref in repo.refs(target.data_set):
-            refs[ref.commit].append(ref)
-        for oid, commit in repo.log(target.data_set, target.revision, limit=limit):
+        refs = refs_by_commit(repo, target.data_set)
+        wanted = _filter(ctx.meta["vfs.paths"], filters)
+        start = repo.resolve(target.data_set, target.revision).commit
+        found = _limited(_some(history(repo, start, wanted), wanted), limit)
+        if graph:
+            _write_graph(_blocks(repo, found, refs, stat=stat, oneline=oneline))
+            return
+        for version in found:
+            if not version.shown:
+                continue
+            oid, commit = version.id, version.commit
+            sums = changes_of(repo, commit) if stat else None
             if as_json:
-                output.write_json(_record(oid, commit, refs[oid]), indent=None)
-            elif oneline:
-                _write_line(oid, commit, refs[oid])
+                output.write_json(commit_record(oid, commit, refs[oid], sums), indent=None)
             else:
-                _write(oid, commit, refs[oid])
+                for line in _text(oid, commit, refs[oid], sums, oneline=oneline):
+                    click.echo(line)
 
 
-def _record(oid: ObjectId, commit: Commit, refs: list[Ref]) -> dict[str, Any]:
+def _filter(paths: tuple[tuple[bytes, ...], ...], filters: dict[str, Any]) -> Filter:
+    from vfs.repo.history import Filter
+
+    matches: list[Callable[[Commit], bool]] = []
+    if author := filters["author"]:
+        matches.append(lambda commit: author(commit.author))
+    if grep := filters["grep"]:
+        matches.append(lambda commit: grep(commit.message))
+    return Filter(
+        paths=() if () in paths else paths,
+        since_ns=filters["since"],
+        until_ns=filters["until"],
+        matches=matches,
+    )
+
+
+def _some(found: Iterator[Version], wanted: Filter) -> Iterator[Version]:
+    """Yield versions. Raises NotFound where paths were asked for that none of all has."""
+    any_shown = False
+    for version in found:
+        any_shown = any_shown or version.shown
+        yield version
+    everything = wanted.since_ns is wanted.until_ns is None and not wanted.matches
+    if wanted.paths and everything and not any_shown:
+        from vfs.errors import NotFound
+
+        shown = " or ".join(f"'{output.path_text(b'/'.join(path))}'" for path in wanted.paths)
+        raise NotFound(f"no version had {shown}")
+
+
+def _limited(found: Iterator[Version], limit: int | None) -> Iterator[Version]:
+    """Yield versions up to the last one that is to be shown."""
+    left = limit
+    for version in found:
+        yield version
+        if version.shown and left is not None:
+            left -= 1
+            if not left:
+                return
+
+
+def refs_by_commit(repo: Repository, data_set: str) -> defaultdict[ObjectId, list[Ref]]:
+    """Return the branches and tags of a data set by what they name."""
+    refs: defaultdict[ObjectId, list[Ref]] = defaultdict(list)
+    for ref in repo.refs(data_set):
+        refs[ref.commit].append(ref)
+    return refs
+
+
+def changes_of(repo: Repository, commit: Commit) -> Sums:
+    """Return how much a version changed against its first parent."""
+    from vfs.repo.renames import with_renames
+    from vfs.repo.treediff import differences, summarize
+
+    old = repo.commit(commit.parents[0]).root if commit.parents else None
+    found = differences(repo.nodes, old, commit.root)
+    return summarize(with_renames(repo.nodes, found, whole=True))
+
+
+Block = tuple["Version", list[str]]
+
+
+def _blocks(
+    repo: Repository,
+    found: Iterator[Version],
+    refs: defaultdict[ObjectId, list[Ref]],
+    *,
+    stat: bool,
+    oneline: bool,
+) -> Iterator[Block]:
+    for version in found:
+        lines: list[str] = []
+        if version.shown:
+            sums = changes_of(repo, version.commit) if stat else None
+            oid = version.id
+            lines = _text(oid, version.commit, refs[oid], sums, oneline=oneline)
+        yield version, lines
+
+
+def _write_graph(blocks: Iterator[Block]) -> None:
+    from itertools import zip_longest
+
+    from vfs.cli.graph import Graph
+
+    graph = Graph()
+    for version, lines in blocks:
+        rows = graph.rows(version.id, version.parents, shown=version.shown)
+        if not version.shown and not any("\\" in row or "/" in row for row in rows):
+            continue
+        width = max(map(len, rows), default=0)
+        padding = graph.padding()
+        for row, line in zip_longest(rows, lines):
+            drawn = (padding if row is None else row).ljust(width)
+            click.echo(f"{drawn} {line or ''}".rstrip())
+
+
+def commit_record(
+    oid: ObjectId, commit: Commit, refs: list[Ref], sums: Sums | None = None
+) -> dict[str, Any]:
+    """Return a version for JSON, with what it changed if that is counted."""
+    from vfs.cli.changes import summary_record
+
     totals = directory_totals(commit.root)
     return {
         "commit": oid.hex(),
@@ -77,6 +259,7 @@ def _record(oid: ObjectId, commit: Commit, refs: list[Ref]) -> dict[str, Any]:
         "directories": totals.dirs,
         "bytes": totals.bytes,
         "provenance": output.json_safe(dict(commit.provenance)),
+        **({} if sums is None else {"changes": summary_record(sums)}),
     }
 
 
@@ -90,22 +273,98 @@ def _names(refs: list[Ref]) -> str:
     )
 
 
-def _write(oid: ObjectId, commit: Commit, refs: list[Ref]) -> None:
+def _text(
+    oid: ObjectId, commit: Commit, refs: list[Ref], sums: Sums | None, *, oneline: bool
+) -> list[str]:
+    return [_line(oid, commit, refs, sums)] if oneline else commit_text(oid, commit, refs, sums)
+
+
+def commit_text(
+    oid: ObjectId, commit: Commit, refs: list[Ref], sums: Sums | None = None
+) -> list[str]:
+    """Return a version for people, as lines."""
     totals = directory_totals(commit.root)
     names = f" ({_names(refs)})" if refs else ""
-    click.echo(click.style(f"commit {oid.hex()}", fg="yellow") + names)
+    lines = [click.style(f"commit {oid.hex()}", fg="yellow") + names]
     if len(commit.parents) > 1:
-        click.echo("Merge:  " + " ".join(p.hex()[: output.ID_DIGITS] for p in commit.parents))
-    click.echo(f"Author: {output.printable(commit.author)}")
-    click.echo(f"Date:   {output.local_time(commit.time_ns)}")
-    click.echo(f"Holds:  {output.plural(totals.files, 'file')}, {output.size(totals.bytes)}\n")
-    for line in commit.message.splitlines():
-        click.echo(f"    {output.printable(line)}".rstrip())
-    click.echo()
+        lines.append("Merge:  " + " ".join(p.hex()[: output.ID_DIGITS] for p in commit.parents))
+    lines += [
+        f"Author: {output.printable(commit.author)}",
+        f"Date:   {output.local_time(commit.time_ns)}",
+        f"Holds:  {output.plural(totals.files, 'file')}, {output.size(totals.bytes)}",
+    ]
+    if sums is not None:
+        from vfs.cli.changes import summary_line
+
+        lines.append(f"Change: {summary_line(sums)}")
+    message = [f"    {output.printable(line)}".rstrip() for line in commit.message.splitlines()]
+    return [*lines, "", *message, ""]
 
 
-def _write_line(oid: ObjectId, commit: Commit, refs: list[Ref]) -> None:
+def _line(oid: ObjectId, commit: Commit, refs: list[Ref], sums: Sums | None) -> str:
     short = click.style(oid.hex()[: output.ID_DIGITS], fg="yellow")
     names = f" ({_names(refs)})" if refs else ""
     subject = output.printable(commit.message.partition("\n")[0])
-    click.echo(f"{short} {output.local_time(commit.time_ns)}{names} {subject}")
+    line = f"{short} {output.local_time(commit.time_ns)}{names} {subject}"
+    if sums is None:
+        return line
+    from vfs.cli.changes import summary_line
+
+    return f"{line}  [{summary_line(sums)}]"
+
+
+@click.command(
+    cls=Command,
+    examples=(
+        ("Where the branch main was, newest first", "vfs reflog data"),
+        ("Who moved a tag, when and why", "vfs reflog data@stable"),
+        (
+            "Make a branch of what main was before the last change",
+            "vfs branch data rescue --from $(vfs reflog data --json | jq -r '.[0].old')",
+        ),
+    ),
+)
+@branch_argument
+@json_option
+@pass_settings
+def reflog(settings: Settings, /, target: Target, as_json: bool) -> None:
+    """Show how a branch or tag moved.
+
+    A line for each time it was made, moved or deleted, newest first: the version it named from then
+    on, the time, who did it and why. The log of what was deleted stays. data@{2026-11-23} and
+    data@main@{yesterday} are read from it.
+
+    JSON: a list of old and new (commits, or null), time (UTC), kind (branch or tag), who, why.
+    """
+    name = target.revision or DEFAULT_BRANCH
+    with settings.repository(readonly=True) as repo:
+        updates = repo.reflog(target.data_set, name)
+        if not updates:
+            from vfs.errors import NotFound
+            from vfs.repo.revisions import near_misses
+
+            known = [ref.name for ref in repo.refs(target.data_set)]
+            raise NotFound(
+                f"'{target.data_set}' never had a branch or tag '{output.printable(name)}'",
+                hint=near_misses(name, known),
+            )
+    if as_json:
+        output.write_json([_update_record(update) for update in updates])
+        return
+    for update in updates:
+        short = "deleted     " if update.new is None else update.new.hex()[: output.ID_DIGITS]
+        who, why = output.printable(update.who), output.printable(update.why)
+        click.echo(
+            f"{click.style(short, fg='yellow')} {output.local_time(update.time_ns)} {who}: {why}"
+        )
+
+
+def _update_record(update: RefUpdate) -> dict[str, Any]:
+    return {
+        "old": update.old and update.old.hex(),
+        "new": update.new and update.new.hex(),
+        "time": iso(update.time_ns, precise=True),
+        "kind": update.kind,
+        **output.text_fields("who", update.who),
+        **output.text_fields("why", update.why),
+    }

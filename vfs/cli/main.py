@@ -53,6 +53,10 @@ SECTIONS: Final[Mapping[str, Mapping[str, Lazy]]] = {
     },
     "Look into it": {
         "log": Lazy("vfs.cli.history", "log", "Show the versions of a data set."),
+        "show": Lazy("vfs.cli.show", "show", "Show a version and what it changed, or a file."),
+        "diff": Lazy("vfs.cli.diff", "diff", "Show what differs between two versions."),
+        "who": Lazy("vfs.cli.show", "who", "Show which version each file is from."),
+        "reflog": Lazy("vfs.cli.history", "reflog", "Show how a branch or tag moved."),
         "ls": Lazy("vfs.cli.browse", "ls", "List data sets, or the files of a version."),
         "cat": Lazy("vfs.cli.browse", "cat", "Write the content of files."),
         "stats": Lazy("vfs.cli.store", "stats", "Show what the store holds and saves."),

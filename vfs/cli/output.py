@@ -97,10 +97,15 @@ def write_all(data: bytes) -> None:
 
 def write_lines(lines: Iterable[bytes]) -> None:
     """Write lines as they come, many at a time: click's echo flushes after each."""
+    write_all_of(line + b"\n" for line in lines)
+
+
+def write_all_of(parts: Iterable[bytes]) -> None:
+    """Write *parts* as they come, many at a time."""
     batch = bytearray()
     try:
-        for line in lines:
-            batch += line + b"\n"
+        for part in parts:
+            batch += part
             if len(batch) >= BATCH_BYTES:
                 write_all(bytes(batch))
                 batch.clear()

@@ -48,7 +48,11 @@ print("end")
 READING = (
     "ls",
     "ls -l data",
-    "log data",
+    "log data --graph --stat -- README",
+    "diff -u data@v1 data",
+    "show data",
+    "who -r data",
+    "reflog data",
     "cat data:README",
     "stats",
     "tag data",

@@ -83,7 +83,7 @@ def test_examples_are_ones_that_the_command_takes(name: str) -> None:
             for before, word in zip(["", *words], words, strict=False):
                 if before == "vfs":
                     command = load(word)
-                elif word in {"&&", ">"}:
+                elif word in {"&&", ">", "--"}:
                     command = None
                 elif command is not None and word.startswith("-") and word != "-":
                     known = {option for param in command.params for option in param.opts}
