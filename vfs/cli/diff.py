@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import click
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from vfs.repo.treepaths import Path
     from vfs.repo.trees import Nodes
     from vfs.repo.uncommitted import PassingObjects
+    from vfs.store.objects import ObjectSource
 
 EXIT_DIFFERENT: Final = 1
 EXIT_TROUBLE: Final = 2  # with --exit-code, as diff(1)
@@ -102,7 +103,7 @@ def diff(
         with settings.repository(readonly=True) as repo:
             counting = _Counting()
             comparison = _Comparison(settings, repo, uncommitted=uncommitted)
-            with comparison.objects:
+            with comparison:
                 nodes, found = comparison.run(old, new, ctx.meta["vfs.paths"], form, reverse)
                 if quiet:
                     counting.any = next(found, None) is not None
@@ -135,13 +136,23 @@ class _Comparison:
 
     def __init__(self, settings: Settings, repo: Repository, *, uncommitted: bool) -> None:
         from vfs.repo.blobs import FileReader
-        from vfs.repo.uncommitted import PassingObjects
 
         self._settings = settings
         self._repo = repo
-        self._uncommitted = uncommitted
-        self.objects: PassingObjects = PassingObjects(repo.reader)
-        self.files = FileReader(self.objects)
+        self._passing: PassingObjects | None = None
+        self._objects: ObjectSource = repo.reader
+        if uncommitted:
+            from vfs.repo.uncommitted import PassingObjects
+
+            self._objects = self._passing = PassingObjects(repo.reader)
+        self.files = FileReader(self._objects)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        if self._passing is not None:
+            self._passing.close()
 
     def run(
         self,
@@ -154,7 +165,7 @@ class _Comparison:
         """Return what reads the trees of both sides, and how they differ."""
         from vfs.repo.trees import Nodes
 
-        if self._uncommitted and new is None:
+        if self._passing is not None and new is None:
             if not self._is_branch(old):
                 raise NotFound(
                     f"'{old}' is no branch, and has nothing that is not committed",
@@ -164,7 +175,7 @@ class _Comparison:
         else:
             new = new or Target(old.data_set, "", old.path)
             roots = self._root(old), self._root(new)
-        nodes = Nodes(self.objects)
+        nodes = Nodes(self._objects)
         tops = self._tops(nodes, roots, (old, new or old))
         if reverse:
             tops = tops[1], tops[0]
@@ -194,7 +205,7 @@ class _Comparison:
         return tops[0], tops[1]
 
     def _root(self, target: Target) -> Entry:
-        if self._uncommitted and self._is_branch(target):
+        if self._passing is not None and self._is_branch(target):
             return self._live(target)[1]
         return find_commit(self._repo, target)[1].root
 
@@ -205,9 +216,10 @@ class _Comparison:
     def _live(self, target: Target) -> tuple[Entry, Entry]:
         from vfs.repo.uncommitted import uncommitted_root
 
+        assert self._passing is not None
         store_what_is_served(self._settings, target)
         branch = target.revision or DEFAULT_BRANCH
-        return uncommitted_root(self._repo, target.data_set, branch, self.objects)
+        return uncommitted_root(self._repo, target.data_set, branch, self._passing)
 
 
 def at_paths(

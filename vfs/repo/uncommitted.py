@@ -43,6 +43,10 @@ class PassingObjects:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of what was added."""
         self._file.close()
 
     def add_object(self, kind: Kind, data: bytes | memoryview) -> ObjectId:
