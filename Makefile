@@ -3,7 +3,7 @@ BIN := .venv/bin
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format bench bench-scale clean
+.PHONY: help setup demo test check format bench bench-read bench-write bench-scale clean
 
 help:            ## this list
 	@grep -hE '^[a-z-]+: .*##|^[a-z-]+:  *##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -28,9 +28,15 @@ format: setup    ## let ruff sort imports and lay the code out
 	$(BIN)/ruff check --fix --select I .
 	$(BIN)/ruff format .
 
-bench: setup     ## import and reading, against borg, restic and squashfuse
+bench: bench-read bench-write  ## both of the next two
+
+bench-read: setup  ## import and reading, against borg, restic and squashfuse
 	@scripts/setup.sh --bench
 	$(BIN)/python scripts/bench_read.py $(BENCH_ARGS)
+
+bench-write: setup  ## writing to a branch, against fuse-overlayfs and S3QL
+	@scripts/setup.sh --bench
+	$(BIN)/python scripts/bench_write.py $(BENCH_ARGS)
 
 bench-scale: setup  ## 100,000 files in two versions, a directory of a million, a growing CSV
 	$(BIN)/python scripts/bench_scale.py $(BENCH_ARGS)

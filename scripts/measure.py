@@ -13,6 +13,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
@@ -20,6 +21,7 @@ KIB = 1024
 MIB = 1024 * KIB
 MOUNT_SECONDS = 60
 UNMOUNT_SECONDS = 20
+WATCH_SECONDS = 0.02
 DROP_CACHES = Path("/proc/sys/vm/drop_caches")
 
 
@@ -34,6 +36,16 @@ def drop_caches() -> None:
     DROP_CACHES.write_text("3\n")
     for program in ("cat", "dd", "diff", "du", "find", "xargs"):
         subprocess.run([program, "--version"], stdout=subprocess.DEVNULL, check=True)
+
+
+def settle(view: Path) -> None:
+    """Have all that was written there, and to the file system below, reach the disk."""
+    fd = os.open(view, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        subprocess.run(["sync", "-f", view], check=True)
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 def timed(command: Sequence[str | Path], cwd: Path) -> float:
@@ -89,6 +101,32 @@ def largest_rss_anon(pid: int) -> int:
     return max(rss_anon(process) for process in process_tree(pid))
 
 
+@dataclass
+class Peak:
+    """The most that was seen of something."""
+
+    bytes: int = 0
+
+
+@contextlib.contextmanager
+def watching(figure: Callable[[], int]) -> Iterator[Peak]:
+    """Look at *figure* every now and then until the end; yield its peak so far."""
+    peak, done = Peak(), threading.Event()
+
+    def watch() -> None:
+        while not done.wait(WATCH_SECONDS):
+            peak.bytes = max(peak.bytes, figure())
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        yield peak
+    finally:
+        done.set()
+        watcher.join()
+        peak.bytes = max(peak.bytes, figure())
+
+
 def run_watched(
     command: Sequence[str | Path], *, cwd: Path, env: Mapping[str, str]
 ) -> tuple[float, int]:
@@ -97,25 +135,12 @@ def run_watched(
     with subprocess.Popen(
         command, cwd=cwd, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
     ) as process:
-        peak = 0
-        done = threading.Event()
-
-        def watch() -> None:
-            nonlocal peak
-            while not done.wait(0.02):
-                peak = max(peak, sum(map(rss_anon, process_tree(process.pid))))
-
-        watcher = threading.Thread(target=watch)
-        watcher.start()
-        try:
+        with watching(lambda: sum(map(rss_anon, process_tree(process.pid)))) as peak:
             _, errors = process.communicate()
-        finally:
-            done.set()
-            watcher.join()
         seconds = time.perf_counter() - start
     if process.returncode != 0:
         sys.exit(f"{command[0]} failed: {errors.decode(errors='replace').strip()}")
-    return seconds, peak
+    return seconds, peak.bytes
 
 
 @contextlib.contextmanager

@@ -45,6 +45,13 @@ class Peer:
         """Return the command that imports its working directory."""
         raise NotImplementedError
 
+    def base_command(self) -> Command | None:
+        """Return the command by which its working directory comes to be below what is written.
+
+        None where that can only be copied into the mount.
+        """
+        raise NotImplementedError
+
     def mount_command(self, mountpoint: Path) -> Command | None:
         """Return the command that mounts in the foreground; None where no mount is needed."""
         raise NotImplementedError
@@ -150,4 +157,82 @@ class Restic(Peer):
         return mountpoint / "snapshots" / "latest"
 
 
+class VfsBranch(Vfs):
+    """A branch, mounted to be written to."""
+
+    branch = "data@main"
+
+    def base_command(self) -> Command:
+        return self.import_command()
+
+    def mount_command(self, mountpoint: Path) -> Command:
+        return [*self.command, "mount", "--foreground", self.branch, mountpoint]
+
+    def view(self, mountpoint: Path) -> Path:
+        return mountpoint
+
+
+class Directory(Peer):
+    """A directory of the machine's own file system."""
+
+    name = "ext4"
+
+    def __init__(self, work: Path) -> None:
+        super().__init__(work)
+        kind = subprocess.run(
+            ["stat", "-f", "-c", "%T", work], capture_output=True, text=True, check=True
+        ).stdout.strip()
+        # What stat calls ext2/ext3 has been ext4 for a long time.
+        self.name = "ext4" if kind == "ext2/ext3" else kind
+
+    def base_command(self) -> Command:
+        return ["cp", "-a", ".", self.store]
+
+    def mount_command(self, mountpoint: Path) -> None:
+        del mountpoint
+
+    def view(self, mountpoint: Path) -> Path:
+        del mountpoint
+        return self.store
+
+
+class FuseOverlayfs(Peer):
+    """Upper directory, and the base as the lower one, on the machine's own file system."""
+
+    name = "fuse-overlayfs"
+    programs = ("fuse-overlayfs",)
+
+    def init_commands(self) -> list[Command]:
+        return [["mkdir", "upper", "scratch"]]
+
+    def base_command(self) -> Command:
+        return ["cp", "-a", ".", self.store]
+
+    def mount_command(self, mountpoint: Path) -> Command:
+        places = {"lowerdir": "store", "upperdir": "upper", "workdir": "scratch"}
+        options = ",".join(f"{key}={self.home / name}" for key, name in places.items())
+        return ["fuse-overlayfs", "-f", "-o", options, mountpoint]
+
+
+class S3ql(Peer):
+    """S3QL with a local back end, nothing encrypted, all else as it is by default."""
+
+    name = "S3QL"
+    programs = ("mkfs.s3ql", "mount.s3ql")
+
+    def _options(self) -> Command:
+        return ["--cachedir", self.home / "cache", "--authfile", os.devnull, "--log", "none"]
+
+    def init_commands(self) -> list[Command]:
+        make = ["mkfs.s3ql", "--plain", *self._options(), f"local://{self.store}"]
+        return [["mkdir", self.store], make]
+
+    def base_command(self) -> None:
+        """There is no way in but the mount."""
+
+    def mount_command(self, mountpoint: Path) -> Command:
+        return ["mount.s3ql", "--fg", *self._options(), f"local://{self.store}", mountpoint]
+
+
 ALL: tuple[type[Peer], ...] = (Vfs, Plain, Squashfuse, Borg, Restic)
+WRITABLE: tuple[type[Peer], ...] = (VfsBranch, Directory, FuseOverlayfs, S3ql)

@@ -54,6 +54,7 @@ missing_peers() {
     command -v restic >/dev/null || echo restic
     command -v squashfuse >/dev/null || echo squashfuse
     command -v mksquashfs >/dev/null || echo squashfs-tools
+    command -v fuse-overlayfs >/dev/null || echo fuse-overlayfs
 }
 
 install_packages() {
