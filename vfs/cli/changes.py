@@ -34,6 +34,7 @@ class Form:
     collapse: bool
     times: bool
     rename_limit: int
+    letters: str  # of those that are wanted; none for all
 
 
 def change_options(function: Function) -> Function:
@@ -50,6 +51,13 @@ def change_options(function: Function) -> Function:
                 "--collapse",
                 is_flag=True,
                 help="A directory that was added or deleted is one line, whatever it holds.",
+            ),
+            click.option(
+                "--filter",
+                "letters",
+                metavar="LETTERS",
+                default="",
+                help="Only changes of these letters: AMmT with --no-renames is all there is to copy.",
             ),
             click.option("--ignore-times", is_flag=True, help="Another time alone is no change."),
             click.option("--no-renames", is_flag=True, help="Don't look for renames."),
@@ -77,6 +85,9 @@ def form_of(ctx: click.Context, options: dict[str, Any]) -> Form:
     style: Any = named[0].replace("_", "-") if named else "json" if options["as_json"] else "sizes"
     if options["zero"] and style not in ("name-status", "name-only"):
         raise click.UsageError("-z stands with --name-only or --name-status", ctx)
+    if unknown := set(options["letters"]) - set("AMmDRT"):
+        letter = output.printable(min(unknown))
+        raise click.UsageError(f"--filter takes letters of AMmDRT, and '{letter}' is none", ctx)
     return Form(
         style=style,
         json=options["as_json"],
@@ -85,11 +96,19 @@ def form_of(ctx: click.Context, options: dict[str, Any]) -> Form:
         collapse=options["collapse"],
         times=not options["ignore_times"],
         rename_limit=0 if options["no_renames"] else options["rename_limit"],
+        letters=options["letters"],
     )
 
 
-def renamed(nodes: Nodes, found: Iterator[Difference], form: Form) -> Iterator[Difference]:
+def wanted(nodes: Nodes, found: Iterator[Difference], form: Form) -> Iterator[Difference]:
     """Yield differences as *form* wants them: with renames, and with all that directories hold."""
+    shown = _renamed(nodes, found, form)
+    if form.letters:
+        return (difference for difference in shown if difference.letter[0] in form.letters)
+    return shown
+
+
+def _renamed(nodes: Nodes, found: Iterator[Difference], form: Form) -> Iterator[Difference]:
     from vfs.repo.renames import with_renames
     from vfs.repo.treediff import expand
 

@@ -37,7 +37,11 @@ EXIT_TROUBLE: Final = 2  # with --exit-code, as diff(1)
         ("What the branch main has not committed", "vfs diff --uncommitted data"),
         ("All of the branch exp against v3, committed or not", "vfs diff -u data@v3 data@exp"),
         ("Whether two directories are the same", "vfs diff -q data@v1:train data@v3:train"),
-        ("What to copy, for rsync", "vfs diff --name-only -z data@v1 data@v3 > list"),
+        (
+            "Copy what is new to where v1 was copied",
+            "vfs diff -z --filter AMmT --no-renames --name-only data@v1 data@v3 | "
+            + "rsync -a0 --files-from=- /mnt/data@v3 backup",
+        ),
     ),
 )
 @click.argument(
@@ -105,11 +109,12 @@ def diff(
             comparison = _Comparison(settings, repo, uncommitted=uncommitted)
             with comparison:
                 nodes, found = comparison.run(old, new, ctx.meta["vfs.paths"], form, reverse)
+                if form.letters or not quiet:
+                    found = changes.wanted(nodes, found, form)
                 if quiet:
                     counting.any = next(found, None) is not None
                 else:
-                    shown = changes.renamed(nodes, counting.counted(found), form)
-                    changes.write(comparison.files, shown, form)
+                    changes.write(comparison.files, counting.counted(found), form)
     except VfsError as error:
         if not (exit_code or quiet) or settings.debug:
             raise

@@ -93,7 +93,7 @@ def _changes(
         found = at_paths(repo.nodes, (old, commit.root), paths, times=form.times)
     else:
         found = differences(repo.nodes, old, commit.root, times=form.times)
-    return changes.renamed(repo.nodes, found, form)
+    return changes.wanted(repo.nodes, found, form)
 
 
 def _show_entry(

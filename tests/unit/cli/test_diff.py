@@ -55,6 +55,14 @@ def test_formats(run: Run) -> None:
     ]
 
 
+def test_filter(run: Run) -> None:
+    assert lines(run("diff", "--filter", "DM", "data@v1", "data@v2")) == V1_TO_V2[:1]
+    assert lines(run("diff", "--filter", "DR", "data@v1", "data@v2")) == []
+    assert run("diff", "--filter", "D", "-q", "data@v1", "data@v2").exit_code == 0
+    assert run("diff", "--filter", "A", "-q", "data@v1", "data@v2").exit_code == 1
+    assert run("diff", "--filter", "X", "data@v1", "data@v2").exit_code == 2
+
+
 def test_stat(run: Run) -> None:
     assert [line.split() for line in lines(run("diff", "--stat", "data@v1", "data@v2"))] == [
         [b"added", b"7", b"files", b"1", b"directory", b"+5", b"B"],
