@@ -57,7 +57,7 @@ def change_options(function: Function) -> Function:
                 "letters",
                 metavar="LETTERS",
                 default="",
-                help="Only changes of these letters: AMmT with --no-renames is all there is to copy.",
+                help="Only changes of these letters: AMmT, with --no-renames, are all to copy.",
             ),
             click.option("--ignore-times", is_flag=True, help="Another time alone is no change."),
             click.option("--no-renames", is_flag=True, help="Don't look for renames."),

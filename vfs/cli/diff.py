@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from vfs.store.objects import ObjectSource
 
 EXIT_DIFFERENT: Final = 1
+_COPY: Final = "vfs diff -z --name-only --filter AMmT --no-renames data@v1 data@v3"
 EXIT_TROUBLE: Final = 2  # with --exit-code, as diff(1)
 
 
@@ -37,11 +38,8 @@ EXIT_TROUBLE: Final = 2  # with --exit-code, as diff(1)
         ("What the branch main has not committed", "vfs diff --uncommitted data"),
         ("All of the branch exp against v3, committed or not", "vfs diff -u data@v3 data@exp"),
         ("Whether two directories are the same", "vfs diff -q data@v1:train data@v3:train"),
-        (
-            "Copy what is new to where v1 was copied",
-            "vfs diff -z --filter AMmT --no-renames --name-only data@v1 data@v3 | "
-            + "rsync -a0 --files-from=- /mnt/data@v3 backup",
-        ),
+        ("What to copy to have v3 as well", f"{_COPY} > list"),
+        ("Copy it", "rsync -a0 --files-from=list /mnt/data@v3 copy"),
     ),
 )
 @click.argument(
