@@ -65,6 +65,9 @@ SECTIONS: Final[Mapping[str, Mapping[str, Lazy]]] = {
         "tag": Lazy("vfs.cli.refs", "tag", "List, make or delete tags."),
         "branch": Lazy("vfs.cli.refs", "branch", "List, make or delete branches."),
     },
+    "Keep it sound": {
+        "fsck": Lazy("vfs.cli.checking", "fsck", "Check the store."),
+    },
     "Other": {
         "completion": Lazy("vfs.cli.completion", "completion", "Print a completion script."),
     },

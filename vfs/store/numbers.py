@@ -62,6 +62,13 @@ class Numbering:
             return self._collided[digest]
         return _own_number(digest)
 
+    def row_of(self, identity: bytes) -> tuple[Number, int]:
+        """Return the inode number of an entry, and the check that its row has to hold."""
+        digest = blake3(identity, key=self._secret).digest(_DIGEST_BYTES)
+        number = self._collided.get(digest) if self._collided else None
+        check = int.from_bytes(digest[8:12], "little")
+        return _own_number(digest) if number is None else number, check
+
     def locate(self, number: Number) -> tuple[ObjectId, int] | None:
         """Return the leaf and the index in it of an entry with *number*; None for a wrong one."""
         with self._env.read() as txn:

@@ -104,7 +104,8 @@ def pack_patch(data: bytes | memoryview) -> bytes:
     return blake3(data).digest(CHECK_BYTES) + data
 
 
-def _unpack_patch(value: memoryview | bytes) -> bytes:
+def unpack_patch(value: memoryview | bytes) -> bytes:
+    """Return the page of a patch's row, verified. Raises CorruptObject."""
     data = bytes(value[CHECK_BYTES:])
     if len(data) != PATCH_BYTES or blake3(data).digest(CHECK_BYTES) != value[:CHECK_BYTES]:
         raise CorruptObject("bytes of a branch that are not committed yet are damaged")
@@ -164,7 +165,7 @@ class OverlayRows:
         with self._reading() as txn, txn.cursor(self._t["overlay_patches"]) as cursor:
             more = cursor.set_range(start)
             while more and (key := bytes(cursor.key())) <= end:
-                found[key_number(key[16:])] = _unpack_patch(cursor.value())
+                found[key_number(key[16:])] = unpack_patch(cursor.value())
                 more = cursor.next()
         return found
 
@@ -220,7 +221,7 @@ class OverlaySnapshot(OverlayRows):
     def all_patches(self, ino: int) -> Iterator[tuple[int, bytes]]:
         """Yield the pages and patches of an inode, ascending. Raises CorruptObject."""
         rows = items_from(self._txn, self._t["overlay_patches"], PAIR.pack(self._id, ino))
-        return ((key_number(key), _unpack_patch(value)) for key, value in rows)
+        return ((key_number(key), unpack_patch(value)) for key, value in rows)
 
     def tree(self, directory: int) -> tuple[ObjectId, Totals] | None:
         """Return what a directory was committed as; None: as it is in the origin, if there."""

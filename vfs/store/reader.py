@@ -48,6 +48,14 @@ class Reader:
         with self._env.read() as txn:
             return txn.get(oid, db=self._objects) is not None
 
+    def segment(self, place: Location) -> bytes | memoryview:
+        """Return a segment as it is stored. Raises CorruptObject.
+
+        Of a held store alone (`Store.held`): it may point into the map.
+        """
+        with self._env.read() as txn:
+            return self._stored(txn, place, 0, place.stored)
+
     def _fetch(self, txn: lmdb.Transaction[memoryview], place: Location) -> bytes:
         if not place.compressed:
             return bytes(self._stored(txn, place, place.offset, place.size))

@@ -110,7 +110,7 @@ class RefTable:
         """Return a branch or tag, or None."""
         with self._env.read() as txn:
             value = txn.get(ref_key(data_set, name), db=self._t["refs"])
-            return None if value is None else _unpack_ref(data_set, name, value)
+            return None if value is None else unpack_ref(data_set, name, value)
 
     def branch_in(self, txn: Txn, data_set: str, name: str) -> ObjectId | None:
         """Return a branch's commit as *txn* sees it; None where its data set has no branch yet.
@@ -119,7 +119,7 @@ class RefTable:
         """
         value = txn.get(ref_key(data_set, name), db=self._t["refs"])
         if value is not None:
-            ref = _unpack_ref(data_set, name, value)
+            ref = unpack_ref(data_set, name, value)
             if ref.kind == "branch":
                 return ref.commit
         elif txn.get(data_set.encode(), db=self._t["data_sets"]) is not None and not any(
@@ -151,7 +151,7 @@ class RefTable:
                 if not key.startswith(prefix):
                     return
                 data_set, _, name = _ascii(key).partition("\0")
-                yield _unpack_ref(data_set, name, cursor.value())
+                yield unpack_ref(data_set, name, cursor.value())
                 found = cursor.next()
 
     def move(self, changes: Sequence[RefChange], *, time_ns: int, who: str, why: str) -> list[Ref]:
@@ -177,7 +177,7 @@ class RefTable:
             raise NotFound(f"there is no data set '{data_set}'")
         key = ref_key(data_set, name)
         value = txn.get(key, db=self._t["refs"])
-        old = None if value is None else _unpack_ref(data_set, name, value)
+        old = None if value is None else unpack_ref(data_set, name, value)
         if old is not None and old.kind != kind:
             raise AlreadyExists(f"'{data_set}@{name}' is a {old.kind} already")
         if not change.force and (old.commit if old else None) != change.expected:
@@ -229,7 +229,7 @@ class RefTable:
         def change(txn: Txn) -> None:
             key = ref_key(data_set, name)
             value = txn.get(key, db=self._t["refs"])
-            old = None if value is None else _unpack_ref(data_set, name, value)
+            old = None if value is None else unpack_ref(data_set, name, value)
             if old is None or old.kind != kind:
                 raise NotFound(f"there is no {kind} '{name}' in '{data_set}'")
             if kind == "branch" and "overlays" in self._t:
@@ -249,7 +249,7 @@ class RefTable:
         with self._env.read() as txn, txn.cursor(self._t["ref_log"]) as cursor:
             found = cursor.set_range(prefix)
             while found and bytes(cursor.key()).startswith(prefix):
-                updates.append(_unpack_update(bytes(cursor.key()), bytes(cursor.value())))
+                updates.append(unpack_update(bytes(cursor.key()), bytes(cursor.value())))
                 found = cursor.next()
         return updates[::-1]
 
@@ -310,14 +310,16 @@ def _ascii(raw: bytes | memoryview) -> str:
         raise CorruptObject("the table of references is damaged") from None
 
 
-def _unpack_ref(data_set: str, name: str, value: memoryview) -> Ref:
+def unpack_ref(data_set: str, name: str, value: memoryview) -> Ref:
+    """Return the reference that a row of `refs` says. Raises CorruptObject."""
     if len(value) != _REF.size or value[0] >= len(_KINDS):
         raise CorruptObject(f"the reference '{data_set}@{name}' is damaged")
     kind, commit, slot, time_ns = _REF.unpack(value)
     return Ref(data_set, name, _KINDS[kind], ObjectId(commit), slot, time_ns)
 
 
-def _unpack_update(key: bytes, value: bytes) -> RefUpdate:
+def unpack_update(key: bytes, value: bytes) -> RefUpdate:
+    """Return what a row of `ref_log` says. Raises CorruptObject."""
     cursor = Cursor(value)
     kind, old, new, time_ns = _UPDATE.unpack(cursor.take(_UPDATE.size))
     texts = []

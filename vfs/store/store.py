@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -22,6 +24,8 @@ from vfs.store.scratch import Scratch
 
 if TYPE_CHECKING:
     import lmdb
+
+    from vfs.store.held import HeldStore
 
 FORMAT: Final = 1
 _MAGIC: Final = b"vfs store"
@@ -51,6 +55,7 @@ class Store:
         self.numbering = Numbering(env, secret)
         self.overlays = Overlays(env, self.refs)
         self._env = env
+        self._identity, self._secret = identity, secret
 
     @classmethod
     def create(cls, path: Path) -> Store:
@@ -125,6 +130,18 @@ class Store:
 
     def __exit__(self, *_exception: object) -> None:
         self.close()
+
+    @contextmanager
+    def held(self) -> Iterator[HeldStore]:
+        """Hold the store as it is now, whatever is written to it meanwhile.
+
+        While this lasts, pages that are freed are not used again, so the data file may grow.
+        """
+        from vfs.store.held import HeldEnvironment, HeldStore  # noqa: PLC0415 - a circle
+
+        with self._env.hold() as txn:
+            env = HeldEnvironment(self._env, txn)
+            yield HeldStore(self.path, env, self._identity, self._secret)
 
     def reader(self, *, cache_bytes: int = CACHE_BYTES) -> Reader:
         """Return a reader, for one thread."""

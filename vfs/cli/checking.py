@@ -1,0 +1,136 @@
+"""The command fsck."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from vfs.cli import output
+from vfs.cli.command import Command, Settings, json_option, note, pass_settings
+
+if TYPE_CHECKING:
+    from vfs.repo.fsck import Damage, Progress, Report
+    from vfs.repo.fsck.report import OnProgress
+
+_REFRESHES_PER_S: Final = 10
+
+
+@click.command(
+    cls=Command,
+    examples=(
+        ("Whether all that the store's versions need is there, and fits together", "vfs fsck"),
+        ("The same, and every byte of content", "vfs fsck --data"),
+        (
+            "The paths that are damaged, in a script",
+            "vfs fsck --json | jq -r '.damages[].places[]'",
+        ),
+    ),
+)
+@click.option("--data", is_flag=True, help="Read and verify all content, too.")
+@json_option
+@click.pass_context
+@pass_settings
+def fsck(settings: Settings, ctx: click.Context, /, data: bool, as_json: bool) -> None:
+    """Check the store.
+
+    Follows every reference to all that it leads to: log, versions, directories, files' lists of
+    chunks, inode numbers, and what was written to branches and not committed. Everything has to be
+    there, to be well-formed, and to be what its sums, sizes and names say. Whether the bytes of
+    files are what they were is found out with --data alone, as that reads the whole store.
+
+    The store may be in use meanwhile: it is checked as it was when the check began, and nothing has
+    to wait. Nothing is repaired or changed.
+
+    Each damage is a line: the versions and paths that it touches, as data@revision:path, and what
+    is wrong. Of many places ten are named. Objects that no version needs, such as an interrupted
+    import leaves, are no damage while they are sound.
+
+    JSON: clean, damages, a list of kind (lmdb, table, object, tree, commit, reference, number,
+    overlay), message, places, more (places that are not named), object (its id, or null), and
+    untold (damages that are not in the list, of more than 10,000); counts, of what was looked at.
+
+    Exit codes: 0 nothing is damaged, 1 something is, or there is no store; 2 the command line is
+    wrong.
+    """
+    from vfs.repo.fsck import check_store
+
+    begun = time.monotonic()
+    with _progress() as on_progress:
+        report = check_store(settings.store, data=data, on_progress=on_progress)
+    if as_json:
+        output.write_json(_record(report))
+    else:
+        output.write_lines(_line(damage).encode() for damage in report.damages)
+        note(_summary(report, time.monotonic() - begun, data=data))
+    if not report.is_clean:
+        ctx.exit(1)
+
+
+def _record(report: Report) -> dict[str, Any]:
+    return {
+        "clean": report.is_clean,
+        "damages": [output.json_safe(damage.record()) for damage in report.damages],
+        "untold": report.untold,
+        "counts": report.counts,
+    }
+
+
+def _line(damage: Damage) -> str:
+    places = ", ".join(map(output.printable, damage.places))
+    more = f" and {output.plural(damage.more, 'more place')}" if damage.more else ""
+    where = places + more or ("in no version" if damage.object else "the store")
+    return f"{where}: {output.printable(damage.message)}"
+
+
+def _summary(report: Report, duration: float, *, data: bool) -> str:
+    counts = report.counts
+    checked = ", ".join(
+        output.plural(counts.get(f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s", 0), noun)
+        for noun in ("version", "entry", "object")
+    )
+    found = len(report.damages) + report.untold
+    verdict = "no damage" if not found else output.plural(found, "damage")
+    less = "" if data else " (content was not read: --data)"
+    return f"checked {checked} in {output.seconds(duration)}: {verdict}{less}"
+
+
+@contextmanager
+def _progress() -> Iterator[OnProgress | None]:
+    """Show a bar on standard error where that is a terminal; it is gone at the end."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.progress import BarColumn, SpinnerColumn, TextColumn
+    from rich.progress import Progress as Bars
+
+    with Bars(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=None),
+        TextColumn("{task.fields[done]}", style="progress.download"),
+        console=output.console(stderr=True),
+        transient=True,
+        expand=True,
+        refresh_per_second=_REFRESHES_PER_S,
+    ) as bars:
+        task = bars.add_task("the store", total=None, done="")
+
+        def show(progress: Progress) -> None:
+            of = output.size if progress.is_bytes else "{:,}".format
+            done = of(progress.done) if progress.done else ""
+            if progress.total:
+                done += f" of {of(progress.total)}"
+            bars.update(
+                task,
+                description=output.printable(progress.stage),
+                completed=progress.done,
+                total=progress.total or None,
+                done=done,
+            )
+
+        yield show

@@ -1,0 +1,70 @@
+"""What a check finds. Knows no store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import Any, Final, Literal, NamedTuple
+
+PLACES_MAX: Final = 10
+"""Places that are named of one damage; the others are counted."""
+
+DAMAGES_MAX: Final = 10_000
+"""Damages that are told of one store; the others are counted."""
+
+DamageKind = Literal["lmdb", "table", "object", "tree", "commit", "reference", "number", "overlay"]
+
+
+@dataclass(slots=True)
+class Damage:
+    """One thing that is not as it has to be."""
+
+    kind: DamageKind
+    message: str
+    places: list[str] = field(default_factory=list)  # data@revision:path, some of them
+    more: int = 0  # places that are not in the list
+    object: str | None = None  # the id of the object that is damaged or missing
+
+    def touches(self, place: str) -> None:
+        """Note that what is at *place* can't be had, or is wrong, for this reason."""
+        if place in self.places:
+            return
+        if len(self.places) < PLACES_MAX:
+            self.places.append(place)
+        else:
+            self.more += 1
+
+    def record(self) -> dict[str, Any]:
+        """Return it as JSON has it."""
+        return asdict(self)
+
+    @classmethod
+    def of_record(cls, record: dict[str, Any]) -> Damage:
+        """Return what `record` was made of."""
+        return cls(**record)
+
+
+@dataclass(slots=True)
+class Report:
+    """What a check has found."""
+
+    damages: list[Damage] = field(default_factory=list)
+    untold: int = 0  # damages that are not in the list
+    counts: dict[str, int] = field(default_factory=dict)  # of what was looked at, by a plural
+
+    @property
+    def is_clean(self) -> bool:
+        """Say whether nothing is damaged."""
+        return not self.damages
+
+
+class Progress(NamedTuple):
+    """How far a check is."""
+
+    stage: str  # what is being looked at
+    done: int
+    total: int  # 0 where nobody knows
+    is_bytes: bool
+
+
+OnProgress = Callable[[Progress], None]

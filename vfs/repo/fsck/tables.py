@@ -1,0 +1,67 @@
+"""Tables of numbers, row by row; of the others only that LMDB can read them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from vfs.errors import CorruptObject
+from vfs.ids import ID_BYTES, ObjectId
+from vfs.store.environment import TABLES
+from vfs.store.layout import Kind, key_number, number_key, unpack_location, unpack_number_row
+from vfs.store.numbers import RESERVED
+
+if TYPE_CHECKING:
+    from vfs.repo.fsck.run import Run
+
+_OWN_STAGE: Final = frozenset(("blocks", "objects"))
+PLAIN_TABLES: Final = tuple(name for name in TABLES if name not in _OWN_STAGE)
+
+
+def check_table(run: Run, name: str) -> None:
+    """Read a whole table, which is neither the index nor the blocks."""
+    check = {"leaves": _leaf, "numbers": _number, "collisions": _collision}.get(name)
+    total = run.store.count(name)
+    for done, (key, value) in enumerate(run.store.rows(name)):
+        if not done & 0xFFF:
+            run.line.progress(done, total)
+        if check is not None:
+            message = check(run, key, value)
+            if message:
+                # Told at the end, unless an entry turns up whose number this is.
+                run.loose[name, bytes(key)] = f"the table '{name}' is damaged: {message}"
+    run.count("rows", total)
+
+
+def _leaf(run: Run, key: bytes, value: memoryview) -> str:
+    if len(key) != 8 or len(value) != ID_BYTES:
+        return "a row of a wrong length"
+    oid = ObjectId(bytes(value))
+    row = run.store.row("objects", oid)
+    try:
+        if row is not None and unpack_location(row).kind == Kind.TREE:
+            return ""
+    except CorruptObject:
+        return ""  # told of the object
+    return f"row {key_number(key)} leads to {oid.hex()}, which is no tree node"
+
+
+def _number(run: Run, key: bytes, value: memoryview) -> str:
+    if len(key) != 8 or len(value) != 10:
+        return "a row of a wrong length"
+    if key_number(key) < RESERVED or key_number(key) >> 62:
+        return f"{key_number(key)} is no inode number"
+    leaf = unpack_number_row(value).leaf
+    if run.store.row("leaves", number_key(leaf)) is None:
+        return f"the number {key_number(key)} is of the tree leaf {leaf}, which is missing"
+    return ""
+
+
+def _collision(run: Run, key: bytes, value: memoryview) -> str:
+    if len(key) != 16 or len(value) != 8:
+        return "a row of a wrong length"
+    row = run.store.row("numbers", bytes(value))
+    if row is None or len(row) != 10:
+        return f"the number {key_number(value)} is missing"
+    if unpack_number_row(row).check != int.from_bytes(key[8:12], "little"):
+        return f"the number {key_number(value)} is of another entry"
+    return ""
