@@ -47,7 +47,8 @@ def fsck(settings: Settings, ctx: click.Context, /, data: bool, as_json: bool) -
     to wait. Nothing is repaired or changed.
 
     Each damage is a line: the versions and paths that it touches, as data@revision:path, and what
-    is wrong. Of many places ten are named. Objects that no version needs, such as an interrupted
+    is wrong. Of many places twenty are named, four of a
+    version. Objects that no version needs, such as an interrupted
     import leaves, are no damage while they are sound.
 
     JSON: clean, damages, a list of kind (lmdb, table, object, tree, commit, reference, number,

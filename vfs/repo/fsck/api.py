@@ -14,16 +14,24 @@ import time
 from pathlib import Path
 from typing import IO, Any, Final
 
+import vfs
 from vfs.errors import StoreError, VfsError
 from vfs.repo.fsck.report import Damage, OnProgress, Progress, Report
 from vfs.repo.fsck.run import RECORDER_BYTES
 
 DEATHS_MAX: Final = 16
-"""A damaged page of LMDB's trees may kill whoever reads it: so many times, one goes on behind it."""
+"""A damaged page of LMDB kills whoever reads it: so many times, the check goes on behind it."""
 
 SILENCE_S: Final = 120.0
 """A worker that neither says anything nor reads another object for so long hangs."""
 
+_PACKAGE: Final = Path(vfs.__file__).parent
+_WORKER: Final = """
+import sys
+sys.path.insert(0, sys.argv.pop())
+from vfs.repo.fsck.worker import main
+main()
+"""
 _READ_BYTES: Final = 1 << 16
 
 
@@ -87,12 +95,11 @@ class _Checking:
 
     def _start(self, shared: IO[bytes], errors: IO[bytes]) -> subprocess.Popen[bytes]:
         worker = subprocess.Popen(
-            [sys.executable, "-P", "-m", "vfs.repo.fsck.worker", str(self._path)],
+            [sys.executable, "-P", "-c", _WORKER, str(self._path), str(_PACKAGE.parent)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=errors,
             pass_fds=[shared.fileno()],
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
         )
         options = {
             "data": self._data,

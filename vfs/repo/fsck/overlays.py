@@ -9,6 +9,7 @@ from __future__ import annotations
 import stat
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -87,6 +88,10 @@ def read_headers(run: Run, references: References, versions: Versions) -> list[O
     return overlays
 
 
+class _OriginDamaged(Exception):
+    """What the origin has there can't be read. It is told with the version that it is."""
+
+
 @dataclass(slots=True)
 class _Facts:
     """What the rows of names say of inodes."""
@@ -94,6 +99,7 @@ class _Facts:
     names: Counter[int] = field(default_factory=Counter)  # that lead to an inode
     subdirs: Counter[int] = field(default_factory=Counter)  # in a directory, more than its origin
     touched: set[int] = field(default_factory=set)  # directories with rows
+    is_whole: bool = True  # nothing of it is hidden by damage in the origin
 
 
 class OverlayCheck:
@@ -130,14 +136,19 @@ class OverlayCheck:
                 self._run.line.progress(done)
                 try:
                     check(key, value)
+                except _OriginDamaged:
+                    self._facts.is_whole = False
                 except VfsError as error:
                     ino = key_number(key[:8]) if len(key) >= 8 else 0
                     self._problem(ino, f"a row of '{table}' is damaged: {error}")
         for ino in self._facts.touched:
-            if self._inode(ino) is None and self._is_alive(ino):
-                self._problem(ino, "names in it were changed, but it has no row")
+            with suppress(_OriginDamaged):
+                if self._inode(ino) is None and self._is_alive(ino):
+                    self._problem(ino, "names in it were changed, but it has no row")
         for (ino, name), messages in self._problems.items():
-            place = self._place(ino, name)
+            place = self._label
+            with suppress(_OriginDamaged):
+                place = self._place(ino, name)
             self._run.found("overlay", "; ".join(messages), place)
 
     def _keys(self, table: str) -> Iterator[tuple[bytes, memoryview]]:
@@ -166,6 +177,8 @@ class OverlayCheck:
             return None
         try:
             return self._origin.entry(ino)
+        except CorruptObject as error:
+            raise _OriginDamaged from error
         except VfsError:
             return None
 
@@ -182,6 +195,8 @@ class OverlayCheck:
             return 0
         try:
             found = self._origin.find(directory, name)
+        except CorruptObject as error:
+            raise _OriginDamaged from error
         except VfsError:
             return 0
         return 0 if found is None else found[0]
@@ -195,17 +210,16 @@ class OverlayCheck:
 
     def _is_alive(self, directory: int) -> bool:
         """Say whether there is a way from the root to a directory."""
-        way = []
-        while directory not in self._alive:
-            self._alive[directory] = False  # until it is known; a circle leads nowhere
-            way.append(directory)
-            above = self._above(directory)
-            if above is None:
+        way: dict[int, None] = {}
+        here: int | None = directory
+        while here is not None and here not in self._alive:
+            if here in way:
+                here = None  # a circle leads nowhere
                 break
-            directory = above
-        is_alive = self._alive[directory]
-        for below in way:
-            self._alive[below] = is_alive
+            way[here] = None
+            here = self._above(here)
+        is_alive = here is not None and self._alive[here]
+        self._alive.update(dict.fromkeys(way, is_alive))
         return is_alive
 
     def _above(self, directory: int) -> int | None:
@@ -233,7 +247,7 @@ class OverlayCheck:
                 here, part = row.parent, row.name
             elif found is not None and found[1]:
                 here, part = found[1], found[0].name
-            elif found is not None and (names := self._origin.names_of_link(here)):
+            elif found is not None and (names := self._names_of_link(here)):
                 here, part = names[0]
             else:
                 named = next(self._named(here), None)
@@ -316,10 +330,12 @@ class OverlayCheck:
             self._problem(ino, "no name leads to it")
         entry = self._entry(ino)
         subdirs = self._facts.subdirs[ino] + (directory_totals(entry[0]).subdirs if entry else 0)
-        if row.nlink != 2 + subdirs:
+        if row.nlink != 2 + subdirs and self._facts.is_whole:
             self._problem(ino, f"its link count is {row.nlink}, with {subdirs} directories in it")
 
     def _check_names(self, ino: int, row: InodeRow) -> None:
+        if not self._facts.is_whole:
+            return
         names = self._facts.names[ino] + sum(
             self._in_force(ino, parent, name) for parent, name in self._names_in_origin(ino)
         )
@@ -342,8 +358,14 @@ class OverlayCheck:
         if entry is None:
             return []
         if ino & LINKED_INO:
-            return self._origin.names_of_link(ino)
+            return self._names_of_link(ino)
         return [(entry[1], entry[0].name)]
+
+    def _names_of_link(self, ino: int) -> list[tuple[int, bytes]]:
+        try:
+            return self._origin.names_of_link(ino)
+        except CorruptObject as error:
+            raise _OriginDamaged from error
 
     def _in_force(self, ino: int, parent: int, name: bytes) -> bool:
         return self._rows.name(parent, name) is None and self._is_alive(parent)
@@ -354,6 +376,9 @@ class OverlayCheck:
             self._problem(ino, message)
         for damage in self._places.content(row.content, row.flags):
             damage.touches(self._place(ino))
+        self._check_patches(ino, row)
+
+    def _check_patches(self, ino: int, row: InodeRow) -> None:
         if row.patches:
             found = sum(1 for _ in self._patches(ino))
             if found != row.patches:
@@ -394,6 +419,9 @@ class OverlayCheck:
         if place is not None:
             ino, name = place[0], check_row_name(place[1])
             seq = unpack_name_mark(value)[0]
+            is_lost = self._rows.name(ino, name) is None and self._in_origin(ino, name)
+            if is_lost and self._is_alive(ino):
+                self._problem(ino, "the name was changed, but has no row", name)
         elif len(key) == 9 and key[:1] == b"i" and len(value) == 8:
             ino, name, seq = key_number(key[1:]), b"", key_number(value)
             if self._rows.inode(ino) is None:

@@ -177,27 +177,32 @@ class Versions:
         """Add a commit and its ancestors."""
         self.labels.setdefault(oid, []).append(label)
         data_set = label.partition("@")[0]
-        waiting = deque([oid])
+        waiting: deque[tuple[ObjectId, str]] = deque([(oid, "")])
         while waiting:
-            this = waiting.popleft()
+            this, child = waiting.popleft()
             if this in self.roots:
                 continue
-            commit = self._load(this)
+            commit = self._load(this, child)
             if this not in self.labels:
                 self.labels[this] = [f"{data_set}@{this.hex()[:ID_DIGITS]}"]
             if commit is not None:
                 self.roots[this] = commit
-                waiting.extend(parent for parent in commit.parents if parent not in self.labels)
+                waiting.extend(
+                    (parent, this.hex()) for parent in commit.parents if parent not in self.roots
+                )
 
     def add_unnamed(self, oid: ObjectId, data_set: str) -> None:
         """Add a commit that may have no name by now."""
         if oid not in self.labels:
             self.add(oid, f"{data_set}@{oid.hex()[:ID_DIGITS]}")
 
-    def _load(self, oid: ObjectId) -> Commit | None:
+    def _load(self, oid: ObjectId, child: str) -> Commit | None:
         data = self._run.read(oid, "commit")
         if data is None:
-            self._run.bad[oid].kind = "commit"
+            damage = self._run.bad[oid]
+            if damage.kind != "commit":
+                damage.kind = "commit"
+                damage.message += f" (a parent of {child})" if child else ""
             return None
         try:
             return Commit.decode(data)

@@ -6,8 +6,10 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final, Literal, NamedTuple
 
-PLACES_MAX: Final = 10
+PLACES_MAX: Final = 20
 """Places that are named of one damage; the others are counted."""
+
+PLACES_A_VERSION: Final = 4  # of them, so that one version does not hide the others
 
 DAMAGES_MAX: Final = 10_000
 """Damages that are told of one store; the others are counted."""
@@ -29,7 +31,9 @@ class Damage:
         """Note that what is at *place* can't be had, or is wrong, for this reason."""
         if place in self.places:
             return
-        if len(self.places) < PLACES_MAX:
+        version = place.partition(":")[0]
+        same = sum(other.partition(":")[0] == version for other in self.places)
+        if len(self.places) < PLACES_MAX and same < PLACES_A_VERSION:
             self.places.append(place)
         else:
             self.more += 1

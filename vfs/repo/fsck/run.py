@@ -50,6 +50,7 @@ class Line:
     def begin(self, stage: str) -> None:
         """Say what is looked at from now on: the parent names it if this process dies."""
         self.stage = stage
+        self._next = 0.0
         self.send("stage", stage)
 
     def progress(self, done: int, total: int = 0, *, is_bytes: bool = False) -> None:

@@ -1,4 +1,4 @@
-"""The process that checks a store: `python -m vfs.repo.fsck.worker STORE`. See `vfs.repo.fsck.api`.
+"""The process that checks a store, which `vfs.repo.fsck.api` starts.
 
 It may die of what it reads. So it says beforehand what it looks at: the stage in a message, the
 object in a piece of memory that it shares with its parent.
@@ -172,7 +172,3 @@ def _temporary(store: Store) -> Path:
     except OSError:
         path = Path(tempfile.gettempdir())
     return path if os.access(path, os.W_OK) else Path(tempfile.gettempdir())
-
-
-if __name__ == "__main__":
-    main()
