@@ -6,6 +6,7 @@ inodes, inodes have as many names as they say, contents and patches are there.
 
 from __future__ import annotations
 
+import os
 import stat
 from collections import Counter
 from collections.abc import Iterator
@@ -448,5 +449,8 @@ class OverlayCheck:
         if not self._is_dir(ino):
             self._problem(ino, "it was committed as a directory, and is none")
         message = self._trees.check_tree(ObjectId(tree), totals)
+        if self._run.bad or self._run.flaws:
+            _, _, path = self._place(ino).partition(":")
+            self._places.tree(self._label, ObjectId(tree), os.fsencode(path))
         if message:
             self._problem(ino, f"what it was committed as is damaged: {message}")

@@ -173,9 +173,13 @@ class Versions:
         self.labels: dict[ObjectId, list[str]] = {}
         self.roots: dict[ObjectId, Commit] = {}
 
-    def add(self, oid: ObjectId, label: str) -> None:
-        """Add a commit and its ancestors."""
+    def name(self, oid: ObjectId, label: str) -> None:
+        """Say what a commit is called."""
         self.labels.setdefault(oid, []).append(label)
+
+    def add(self, oid: ObjectId) -> None:
+        """Add a commit that has a name, and its ancestors."""
+        label = self.labels[oid][0]
         data_set = label.partition("@")[0]
         waiting: deque[tuple[ObjectId, str]] = deque([(oid, "")])
         while waiting:
@@ -194,7 +198,8 @@ class Versions:
     def add_unnamed(self, oid: ObjectId, data_set: str) -> None:
         """Add a commit that may have no name by now."""
         if oid not in self.labels:
-            self.add(oid, f"{data_set}@{oid.hex()[:ID_DIGITS]}")
+            self.name(oid, f"{data_set}@{oid.hex()[:ID_DIGITS]}")
+            self.add(oid)
 
     def _load(self, oid: ObjectId, child: str) -> Commit | None:
         data = self._run.read(oid, "commit")

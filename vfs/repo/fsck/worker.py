@@ -80,7 +80,9 @@ class _Check:
     def _find_versions(self, references: References, versions: Versions) -> list[Overlay]:
         run = self._run
         for ref in references.refs:
-            versions.add(ref.commit, f"{ref.data_set}@{ref.name}")
+            versions.name(ref.commit, f"{ref.data_set}@{ref.name}")
+        for ref in references.refs:
+            versions.add(ref.commit)
         overlays = read_headers(run, references, versions)
         for commit, data_set in references.commits():
             if run.store.row("objects", commit) is not None:

@@ -564,7 +564,9 @@ def test_damaged_trees_of_a_branch(store: Path) -> None:
         row for row in rows(store, "overlay_trees") if row[0].startswith(overlay(store, b"half"))
     )
     put(store, "overlay_trees", key, object_id(b"lost") + value[32:])
-    assert "missing" in only(store).message
+    damaged = only(store)
+    assert "missing" in damaged.message
+    assert damaged.places[0].startswith("data@half")
     put(store, "overlay_trees", key, value[:-1] + b"\1")
     assert only(store).kind == "overlay"
     put(store, "overlay_trees", key, value[:-1])
