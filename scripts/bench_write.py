@@ -17,6 +17,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import branch_costs
@@ -148,14 +149,20 @@ class Bench:
         paths = [os.fspath(view / "empty" / f"e{number:06}") for number in range(sizes.empty)]
         (view / "empty").mkdir()
         for verb, action in (("made", touch), ("stat", os.stat), ("unlinked", os.unlink)):
-            yield f"{sizes.empty:,} empty files {verb}", lambda do=action: [do(p) for p in paths]
+            yield f"{sizes.empty:,} empty files {verb}", partial(do_all, action, paths)
 
     def verify(self, view: Path) -> None:
         """Stop everything where a peer does not give back what it was given."""
         for ours, theirs in (("small", "small"), ("large.bin", "large")):
-            command = ["diff", "-r", self.source / ours, view / theirs]
+            command = ["diff", "-r", str(self.source / ours), str(view / theirs)]
             if subprocess.run(command, check=False).returncode:
                 sys.exit(f"{view} does not hold what was written")
+
+
+def do_all(action: Callable[[str], object], paths: list[str]) -> None:
+    """Do *action* to each of *paths*."""
+    for path in paths:
+        action(path)
 
 
 def touch(path: str) -> None:

@@ -194,6 +194,7 @@ def making(branch: Branch, costs: Costs) -> None:
 def mounting(branch: Branch, costs: Costs) -> None:
     """The mount by itself."""
     samples = []
+    rss = 0
     for _ in range(TIMES):
         samples.append(measure.clock(lambda: branch.run("mount", branch.target, branch.mountpoint)))
         rss = measure.rss_anon(branch.pid())
@@ -267,6 +268,7 @@ def of_children() -> int:
 def write_files(top: Path, count: int) -> None:
     """Write *count* files of a few bytes."""
     top.mkdir()
+    directory = top
     for number in range(count):
         if number % PER_DIRECTORY == 0:
             directory = top / f"n{number // PER_DIRECTORY:04}"

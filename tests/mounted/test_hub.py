@@ -200,6 +200,6 @@ def _numbers(top: Path) -> dict[str, int]:
     found = {}
     for directory, names, files in os.walk(top):
         for name in names + files:
-            path = os.path.join(directory, name)  # noqa: PTH118 - names need not be text
+            path = os.path.join(directory, name)
             found[path] = os.lstat(path).st_ino
     return found

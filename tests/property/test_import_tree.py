@@ -56,23 +56,23 @@ STEPS = st.one_of(
 
 
 def write(full: bytes, value: bytes) -> None:
-    with open(full, "wb") as file:  # noqa: PTH123
+    with open(full, "wb") as file:
         file.write(value)
 
 
 def remove(full: bytes, _value: None) -> None:
-    if os.path.isdir(full) and not os.path.islink(full):  # noqa: PTH112, PTH114
+    if os.path.isdir(full) and not os.path.islink(full):
         shutil.rmtree(full)
     else:
-        os.unlink(full)  # noqa: PTH108
+        os.unlink(full)
 
 
 # "link" and "rename" get the whole path of where they lead.
 ACTIONS: dict[str, Callable[[bytes, Any], object]] = {
     "write": write,
-    "dir": lambda full, _: os.mkdir(full),  # noqa: PTH102
+    "dir": lambda full, _: os.mkdir(full),
     "link": os.link,
-    "symlink": lambda full, value: os.symlink(value, full),  # noqa: PTH211
+    "symlink": lambda full, value: os.symlink(value, full),
     "fifo": lambda full, _: os.mkfifo(full),
     "rename": os.rename,
     "remove": remove,
@@ -89,14 +89,14 @@ def step(root: bytes, kind: str, path: bytes, value: Any) -> None:
         value = root + b"/" + value
     with contextlib.suppress(OSError):
         if kind not in {"remove", "rename"}:
-            os.makedirs(os.path.dirname(full), exist_ok=True)  # noqa: PTH103, PTH120
+            os.makedirs(os.path.dirname(full), exist_ok=True)
         ACTIONS[kind](full, value)
 
 
 # A fifo would block a write.
 def is_safe(action: tuple[str, bytes, Any], root: bytes) -> bool:
     full = root + b"/" + action[1]
-    return action[0] != "write" or not os.path.exists(full) or os.path.isfile(full)  # noqa: PTH110, PTH113
+    return action[0] != "write" or not os.path.exists(full) or os.path.isfile(full)
 
 
 @given(rounds=st.lists(st.lists(STEPS, max_size=12), min_size=1, max_size=4), small=st.booleans())

@@ -61,7 +61,7 @@ def _attributes(full: bytes, st: os.stat_result) -> dict[str, Any]:
         "links": [],
     }
     if stat.S_ISREG(st.st_mode):
-        with open(full, "rb") as file:  # noqa: PTH123 - bytes
+        with open(full, "rb") as file:
             found["content"] = hashlib.file_digest(file, "sha256").hexdigest()
         found["size"] = st.st_size
     elif stat.S_ISLNK(st.st_mode):

@@ -73,6 +73,8 @@ class HubWithBranches(Hub):
         if not is_name(node):
             return super().getattr(node, pid)
         place = self._place(node)
+        if place.kind == "branch" and self._place_named(place.name) != place:
+            raise NotFound(f"there is no {place.name!r} any more")
         if place.kind == "branch" and self._is_mounted(place.data_set, place.branch, pid):
             # Whoever came here by a path goes it once more (retry_estale in fs/namei.c), and comes
             # into the branch.

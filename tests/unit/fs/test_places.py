@@ -170,7 +170,7 @@ def test_directories_are_made(hub: HubWithBranches, own: Repository) -> None:
             hub.mkdir(parent, name)
 
 
-def test_deleted_and_made_again(hub: HubWithBranches, own: Repository) -> None:
+def test_deleted_and_made_again(hub: HubWithBranches, own: Repository, daemon: Daemon) -> None:
     head = own.resolve("data", "main").commit
     own.set_branch("data", "exp", head, expected=None, why="")
     node = hub.lookup(ROOT, b"data@exp").node
@@ -179,6 +179,9 @@ def test_deleted_and_made_again(hub: HubWithBranches, own: Repository) -> None:
         hub.lookup(ROOT, b"data@exp")
     with pytest.raises(NotFound):
         hub.lookup(node, b"same")
+    with pytest.raises(NotFound):
+        hub.getattr(node)
+    assert daemon.asked == []  # nobody waits for it to be mounted
     own.set_branch("data", "exp", head, expected=None, why="")
     assert hub.lookup(ROOT, b"data@exp").node == node
     assert hub.lookup(node, b"same").size
