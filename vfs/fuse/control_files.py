@@ -29,6 +29,11 @@ class ControlNode:
     mode: int
 
 
+def owns(number: int) -> bool:
+    """Say whether an inode or a handle is of here."""
+    return _FIRST <= number < _END
+
+
 Report = Callable[[], Awaitable[bytes]]
 
 
@@ -45,10 +50,6 @@ class ControlFiles:
         self._inos = {name: _FIRST + 1 + index for index, name in enumerate(names)}
         self._texts: dict[int, bytes] = {}
         self._last_handle = _FIRST
-
-    def owns(self, number: int) -> bool:
-        """Say whether an inode or a handle is of here."""
-        return _FIRST <= number < _END
 
     def lookup(self, parent: int, name: bytes) -> ControlNode:
         """Return what *name* in the root, or in the directory itself, stands for."""

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import stat
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import partial
-from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import pyfuse3
 import trio
@@ -15,18 +14,29 @@ from pyfuse3 import EntryAttributes, FileInfo, RequestContext, SetattrFields
 from vfs.errors import NoData, NotFound, NotPermitted
 from vfs.fs.branch import reports
 from vfs.fuse.branch_operations import BranchOperations
-from vfs.fuse.control_files import NAME, ControlFiles, ControlNode
+from vfs.fuse.control_files import NAME, ControlFiles, ControlNode, owns
 from vfs.fuse.errnos import async_handler
 
 if TYPE_CHECKING:
     from vfs.fs.branch.branch import Branch
 
 _ROOT: Final = 1
+_ITSELF: Final = (_ROOT, NAME)
 _REPORTS: Final = {
     b"head": reports.head,
     b"log": reports.log,
     b"status": reports.status,
 }
+
+
+def _of_control_files(control: Any) -> Any:
+    """Make *control* the handler for `.vfs`; all else goes to the branch's, as fast as it can."""
+    plain, own = getattr(BranchOperations, control.__name__), async_handler(control)
+
+    def dispatch(self: ControlledOperations, number: int, *args: Any) -> Awaitable[Any]:
+        return (own if owns(number) else plain)(self, number, *args)
+
+    return dispatch
 
 
 class ControlledOperations(BranchOperations):
@@ -66,27 +76,29 @@ class ControlledOperations(BranchOperations):
         attr.st_atime_ns = attr.st_mtime_ns = attr.st_ctime_ns = root.ctime_ns
         return attr
 
-    @async_handler
-    async def lookup(self, parent_inode: int, name: bytes, ctx: RequestContext) -> EntryAttributes:
-        control = self._control
-        if control.owns(parent_inode):
-            if name == b"..":
-                return await super().getattr(_ROOT, ctx)
-            try:
-                return self._show(control.lookup(parent_inode, name))
-            except NotFound:
-                return self._absent
-        if parent_inode == _ROOT and name == NAME:
-            return self._show(control.lookup(parent_inode, name))
-        return await super().lookup(parent_inode, name, ctx)
+    def lookup(
+        self, parent_inode: int, name: bytes, ctx: RequestContext
+    ) -> Coroutine[Any, Any, EntryAttributes]:
+        if owns(parent_inode) or (parent_inode == _ROOT and name == NAME):
+            return self._lookup_control(parent_inode, name, ctx)
+        return super().lookup(parent_inode, name, ctx)
 
     @async_handler
+    async def _lookup_control(
+        self, parent_inode: int, name: bytes, ctx: RequestContext
+    ) -> EntryAttributes:
+        if parent_inode != _ROOT and name == b"..":
+            return await super().getattr(_ROOT, ctx)
+        try:
+            return self._show(self._control.lookup(parent_inode, name))
+        except NotFound:
+            return self._absent
+
+    @_of_control_files
     async def getattr(self, inode: int, ctx: RequestContext) -> EntryAttributes:
-        if self._control.owns(inode):
-            return self._show(self._control.node(inode))
-        return await super().getattr(inode, ctx)
+        return self._show(self._control.node(inode))
 
-    @async_handler
+    @_of_control_files
     async def setattr(
         self,
         inode: int,
@@ -95,82 +107,71 @@ class ControlledOperations(BranchOperations):
         fh: int | None,
         ctx: RequestContext,
     ) -> EntryAttributes:
-        if not self._control.owns(inode):
-            return await super().setattr(inode, attr, fields, fh, ctx)
         if not fields.update_size:
             raise NotPermitted("attributes of control files are as they are")
         return self._show(self._control.node(inode))  # `>` of a shell
 
-    @async_handler
+    @_of_control_files
     async def opendir(self, inode: int, ctx: RequestContext) -> int:
-        return inode if self._control.owns(inode) else await super().opendir(inode, ctx)
+        return inode
 
-    @async_handler
+    @_of_control_files
     async def readdir(self, fh: int, start_id: int, token: pyfuse3.ReaddirToken) -> None:
-        if not self._control.owns(fh):
-            await super().readdir(fh, start_id, token)
-            return
         for index, (name, node) in enumerate(self._control.names()[start_id:], start_id + 1):
             if not pyfuse3.readdir_reply(token, name, self._show(node), index):
                 return
 
-    @async_handler
+    @_of_control_files
     async def releasedir(self, fh: int) -> None:
-        if not self._control.owns(fh):
-            await super().releasedir(fh)
+        pass
 
-    @async_handler
+    @_of_control_files
     async def open(self, inode: int, flags: int, ctx: RequestContext) -> FileInfo:
-        if not self._control.owns(inode):
-            return await super().open(inode, flags, ctx)
         return FileInfo(fh=await self._control.open(inode, flags), direct_io=True)
 
-    @async_handler
+    @_of_control_files
     async def read(self, fh: int, off: int, size: int) -> bytes:
-        if self._control.owns(fh):
-            return self._control.read(fh, off, size)
-        return await super().read(fh, off, size)
+        return self._control.read(fh, off, size)
 
-    @async_handler
+    @_of_control_files
     async def write(self, fh: int, off: int, buf: bytes) -> int:
-        if self._control.owns(fh):
-            return await self._control.write(buf)
-        return await super().write(fh, off, buf)
+        return await self._control.write(buf)
 
-    @async_handler
+    @_of_control_files
     async def release(self, fh: int) -> None:
-        if self._control.owns(fh):
-            self._control.release(fh)
-        else:
-            await super().release(fh)
+        self._control.release(fh)
 
-    @async_handler
+    @_of_control_files
     async def getxattr(self, inode: int, name: bytes, ctx: RequestContext) -> bytes:
-        if self._control.owns(inode):
-            raise NoData(f"there is no attribute {name!r}")
-        return await super().getxattr(inode, name, ctx)
+        raise NoData(f"there is no attribute {name!r}")
 
-    @async_handler
+    @_of_control_files
     async def listxattr(self, inode: int, ctx: RequestContext) -> Sequence[bytes]:
-        return [] if self._control.owns(inode) else await super().listxattr(inode, ctx)
+        return []
 
 
-def _guarded(name: str) -> Callable[..., Awaitable[Any]]:
-    """Return the handler *name* for inodes of the branch, and a refusal for those of `.vfs`."""
+@async_handler
+async def _refuse(_: ControlledOperations) -> NoReturn:
+    raise NotPermitted("the control files are as they are")
+
+
+def _guarded(name: str, other: int = 0) -> Callable[..., Awaitable[Any]]:
+    """Return the handler *name* for inodes of the branch, and a refusal for those of `.vfs`.
+
+    Inodes are its first argument and the one at *other*, which may come with a name.
+    """
     plain = getattr(BranchOperations, name)
 
-    @async_handler
-    async def guarded(self: ControlledOperations, inode: int, *args: Any) -> Any:
-        given = (inode, *args)
-        owned = (number for number in given if isinstance(number, int))
-        if any(map(self._control.owns, owned)) or (_ROOT, NAME) in pairwise(given):
-            raise NotPermitted("the control files are as they are")
-        return await plain(self, inode, *args)
+    def guarded(self: ControlledOperations, *args: Any) -> Awaitable[Any]:
+        if owns(args[0]) or owns(args[other]) or args[other : other + 2] == _ITSELF:
+            return _refuse(self)
+        done: Awaitable[Any] = plain(self, *args)
+        return done
 
     return guarded
 
 
-for _name in ("create", "mknod", "mkdir", "symlink", "link", "unlink", "rmdir", "rename"):
+for _name in ("create", "mknod", "mkdir", "symlink", "unlink", "rmdir", "setxattr", "removexattr"):
     setattr(ControlledOperations, _name, _guarded(_name))
-for _name in ("setxattr", "removexattr"):
-    setattr(ControlledOperations, _name, _guarded(_name))
+for _name, _other in (("link", 1), ("rename", 2)):
+    setattr(ControlledOperations, _name, _guarded(_name, _other))
