@@ -74,6 +74,7 @@ def test_killed_at_any_moment(branch: Branch, tmp_path: Path) -> None:
         assert bool(changed) == (found > 0)
         branch.commit(f"turn {turn}")
         check_committed(branch, ours)
+        branch.vfs("fsck")
 
 
 @contextmanager

@@ -78,8 +78,19 @@ def flip_byte(path: Path, offset: int) -> None:
 
 
 def damage(store: Store, oid: ObjectId) -> None:
-    """Change one byte in the middle of the segment that holds the object."""
-    flip_byte(store.path / "data.mdb", file_offset(store, oid) + locate(store, oid).stored // 2)
+    """Change one byte in the middle of the segment that holds the object, so that it matters.
+
+    In what is compressed there are bits that change nothing.
+    """
+    data, start, stored = store.path / "data.mdb", file_offset(store, oid), locate(store, oid).stored
+    for at in range(stored // 2, stored):
+        flip_byte(data, start + at)
+        try:
+            store.reader(cache_bytes=0).get(oid)
+        except CorruptObject:
+            return
+        flip_byte(data, start + at)
+    raise AssertionError("no byte of the object matters")
 
 
 def start_child(source: str, *arguments: object) -> subprocess.Popen[str]:

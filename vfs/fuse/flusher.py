@@ -44,10 +44,14 @@ class Flusher:
     """Stores the changes of one branch."""
 
     def __init__(self, branch: Branch, *, dirty_limit: int) -> None:
-        """*dirty_limit*: bytes of files in memory; writers wait when there are more."""
+        """*dirty_limit*: bytes of memory for what was written; writers wait when there is more.
+
+        Three eighths of it are for the bytes themselves: storing them takes the rest (measured
+        with 256 MiB: 237 MiB in all).
+        """
         self._branch = branch
-        self._bytes_max = dirty_limit
-        self._bytes_wanted = dirty_limit // 4
+        self._bytes_max = dirty_limit * 3 // 8
+        self._bytes_wanted = dirty_limit // 8
         self._next = _Round()
         self._wake = trio.Event()
         self._error: VfsError | None = None  # of the last checkpoint
