@@ -44,7 +44,9 @@ class Hub:
     def vfs(self, *args: object, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run a command on the store."""
         command = [*COMMAND, "--store", str(self.store), *map(str, args)]
-        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=check)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 0 or not check, (command[4:], done.stderr)
+        return done
 
     def mount(self, *args: object) -> None:
         """Mount; *args* come before the mount point."""

@@ -78,12 +78,15 @@ def flip_byte(path: Path, offset: int) -> None:
 
 
 def damage(store: Store, oid: ObjectId) -> None:
-    """Change one byte in the middle of the segment that holds the object, so that it matters.
+    """Change one byte of an object, or where it is compressed one in the middle of its segment.
 
-    In what is compressed there are bits that change nothing.
+    In what is compressed there are bits that change nothing: it is one that matters.
     """
-    data, start, stored = store.path / "data.mdb", file_offset(store, oid), locate(store, oid).stored
-    for at in range(stored // 2, stored):
+    data, start, place = store.path / "data.mdb", file_offset(store, oid), locate(store, oid)
+    if not place.compressed:
+        flip_byte(data, start + place.offset + place.size // 2)
+        return
+    for at in range(place.stored // 2, place.stored):
         flip_byte(data, start + at)
         try:
             store.reader(cache_bytes=0).get(oid)
