@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from vfs import mountinfo
-from vfs.daemon import mounts, registry
+from vfs.daemon import branches, mounts, registry
 from vfs.daemon.checks import clear, is_hidden
 from vfs.daemon.linux import MNT_EXPIRE, umount2
 from vfs.daemon.registry import Record
@@ -32,7 +32,8 @@ def unmount(mountpoint: Path, *, lazy: bool = False) -> None:
     """Unmount, and wait until the daemon has ended. A dead mount is cleared with a warning.
 
     *lazy*: take it out of the tree at once; its daemon serves files that are open until they are
-    closed. Raises MountProblem where nothing of ours is mounted, or it is in use.
+    closed. Raises MountProblem where nothing of ours is mounted, or it is in use, and what keeps
+    changes of a branch from being stored: then it stays mounted.
     """
     path = mounts.real_path(mountpoint)
     found = _ours_at(path)
@@ -41,10 +42,14 @@ def unmount(mountpoint: Path, *, lazy: bool = False) -> None:
     seconds = STORE_SECONDS if inside or (record and record.writable) else END_SECONDS
     if mounts.health(found.mountpoint) == "stale":
         clear(found)
-    elif inside and not lazy:
-        _end_hub(found, inside, record)
+    elif lazy:
+        mounts.detach(found.mountpoint, lazy=True)
     else:
-        mounts.detach(found.mountpoint, lazy=lazy)
+        _store(found, inside, record)
+        if inside:
+            _end_hub(found, inside, record)
+        else:
+            mounts.detach(found.mountpoint, lazy=False)
     if record is None or _wait_for_end(record.pid, _LAZY_WAIT_SECONDS if lazy else seconds):
         return
     if not lazy:
@@ -52,6 +57,16 @@ def unmount(mountpoint: Path, *, lazy: bool = False) -> None:
             f"{path} is unmounted, but its daemon (process {record.pid}) has not ended",
             hint="something may hold a copy of the mount, such as a container",
         )
+
+
+def _store(found: Mount, inside: list[Mount], record: Record | None) -> None:
+    """Have branches store what was written while their programs can still be told."""
+    targets = [Path(mount.mountpoint).name for mount in inside]
+    if record is not None and record.writable and record.target is not None:
+        targets.append(record.target)
+    for target in targets:
+        data_set, _, name = target.partition("@")
+        branches.checkpoint(Path(found.source), data_set, name, timeout=STORE_SECONDS)
 
 
 def _ours_at(path: Path) -> Mount:
