@@ -23,6 +23,7 @@ from vfs.fs.branch.acl import ACCESS as ACL_ACCESS
 from vfs.fs.branch.attributes import SetAttr
 from vfs.fuse.errnos import async_handler, handler
 from vfs.fuse.flusher import PERIOD_SECONDS, Flusher
+from vfs.fuse.operations import statvfs_data
 from vfs.fuse.writeback import send_dirty_pages
 
 if TYPE_CHECKING:
@@ -144,16 +145,7 @@ class BranchOperations(pyfuse3.Operations):
 
     @handler
     def statfs(self, ctx: RequestContext) -> pyfuse3.StatvfsData:
-        facts = self._branch.statfs()
-        answer = pyfuse3.StatvfsData()
-        answer.f_bsize = answer.f_frsize = facts.bsize
-        answer.f_blocks = facts.blocks
-        answer.f_bfree = facts.bfree
-        answer.f_bavail = facts.bavail
-        answer.f_files = facts.files
-        answer.f_ffree = answer.f_favail = facts.ffree
-        answer.f_namemax = facts.namemax
-        return answer
+        return statvfs_data(self._branch.statfs())
 
     # names
 

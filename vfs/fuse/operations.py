@@ -20,7 +20,7 @@ from vfs.fuse.errnos import handler
 from vfs.model.entry import NAME_MAX_BYTES
 
 if TYPE_CHECKING:
-    from vfs.fs.attrs import Attr
+    from vfs.fs.attrs import Attr, Statfs
     from vfs.fs.view import View
 
 
@@ -134,16 +134,7 @@ class SnapshotOperations(pyfuse3.Operations):
 
     @handler
     def statfs(self, ctx: RequestContext) -> pyfuse3.StatvfsData:
-        facts = self.view.statfs()
-        answer = pyfuse3.StatvfsData()
-        answer.f_bsize = answer.f_frsize = facts.bsize
-        answer.f_blocks = facts.blocks
-        answer.f_bfree = facts.bfree
-        answer.f_bavail = facts.bavail
-        answer.f_files = facts.files
-        answer.f_ffree = answer.f_favail = facts.ffree
-        answer.f_namemax = facts.namemax
-        return answer
+        return statvfs_data(self.view.statfs())
 
     @handler
     def _refuse(self, *_: Any, **__: Any) -> NoReturn:
@@ -166,3 +157,16 @@ class SnapshotOperations(pyfuse3.Operations):
         entry.entry_timeout = attr.entry_timeout
         entry.attr_timeout = attr.attr_timeout
         return entry
+
+
+def statvfs_data(facts: Statfs) -> pyfuse3.StatvfsData:
+    """Return *facts* as pyfuse3 takes them."""
+    answer = pyfuse3.StatvfsData()
+    answer.f_bsize = answer.f_frsize = facts.bsize
+    answer.f_blocks = facts.blocks
+    answer.f_bfree = facts.bfree
+    answer.f_bavail = facts.bavail
+    answer.f_files = facts.files
+    answer.f_ffree = answer.f_favail = facts.ffree
+    answer.f_namemax = facts.namemax
+    return answer
