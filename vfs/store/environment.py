@@ -50,9 +50,15 @@ TABLES: Final = (
     "overlay_changes",  # overlay, inode or name -> the write that changed it, until a commit
     "overlay_orphans",  # overlay, inode -> nothing: open, but without a name
     "overlay_trees",  # overlay, directory -> what it was committed as
+    "births",  # last leaf number of a run -> the first, and the commit that brought them
+    "audit",  # number -> what was done to references and contents, chained by hashes
+    "erased",  # object id -> which line of the audit says why its bytes are gone
+    "settings",  # name -> JSON: retention, when to collect garbage
 )
 OVERLAY_TABLES: Final = tuple(name for name in TABLES if name.startswith("overlay"))
+LATER_TABLES: Final = (*OVERLAY_TABLES, "births", "audit", "erased", "settings")
 """Stores of the first release lack these; they get them when they are opened to be written."""
+_MAX_TABLES: Final = 64  # those of a later vfs that works in the same store, too
 
 RESERVED_BYTES: Final = 32 << 20
 RESERVED_PART: Final = 50
@@ -147,7 +153,7 @@ class Environment:
             self._env = lmdb.open(
                 str(path),
                 map_size=size,
-                max_dbs=len(TABLES),
+                max_dbs=_MAX_TABLES,
                 max_readers=MAX_READERS,
                 mode=0o600,
                 create=create,

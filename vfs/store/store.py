@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 from vfs.errors import AlreadyExists, StoreError
 from vfs.ids import ObjectId
-from vfs.store.environment import OVERLAY_TABLES, TABLES, Environment
+from vfs.store.environment import LATER_TABLES, TABLES, Environment
 from vfs.store.ingest import Ingest
 from vfs.store.layout import Kind, unpack_location
 from vfs.store.numbers import Numbering
@@ -113,9 +113,9 @@ class Store:
         try:
             env.open_tables(["meta"])  # another format may have other tables
             identity, secret = _check_format(env, path)
-            env.open_tables(name for name in TABLES if name not in OVERLAY_TABLES)
-            # Without them, as in a store of the first release, nothing has an overlay.
-            env.open_tables(OVERLAY_TABLES, missing="leave" if readonly else "make")
+            env.open_tables(name for name in TABLES if name not in LATER_TABLES)
+            # Missing ones, as in a store of the first release, are as good as empty ones.
+            env.open_tables(LATER_TABLES, missing="leave" if readonly else "make")
             return cls(path, env, identity, secret)
         except BaseException:
             env.close()
