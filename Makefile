@@ -3,7 +3,7 @@ BIN := .venv/bin
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format bench bench-read bench-write bench-scale clean
+.PHONY: help setup demo test check format bench bench-read bench-write bench-scale bench-history clean
 
 help:            ## this list
 	@grep -hE '^[a-z-]+: .*##|^[a-z-]+:  *##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -40,6 +40,9 @@ bench-write: setup  ## writing to a branch, against fuse-overlayfs and S3QL
 
 bench-scale: setup  ## 100,000 files in two versions, a directory of a million, a growing CSV
 	$(BIN)/python scripts/bench_scale.py $(BENCH_ARGS)
+
+bench-history: setup  ## commands on 1,000 versions of 1,000,000 files
+	$(BIN)/python scripts/bench_history.py $(BENCH_ARGS)
 
 clean:           ## all that the other targets have made
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build dist

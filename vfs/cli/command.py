@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import click
 
+from vfs.defaults import default_store
+
 if TYPE_CHECKING:
     from vfs.repo.repository import Repository
 
@@ -21,12 +23,6 @@ Examples: TypeAlias = Sequence[tuple[str, str]]
 """What an example does, and its command line."""
 
 HELP_WIDTH_MAX: Final = 100
-
-
-def default_store() -> Path:
-    """Return the store to use where no option names one."""
-    named = os.environ.get("VFS_STORE")
-    return Path(named) if named else Path("~/.local/share/vfs").expanduser()
 
 
 @dataclass

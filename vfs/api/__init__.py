@@ -1,0 +1,1 @@
+"""The Python client: versions read, compared and made without a mount."""
