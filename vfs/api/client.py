@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Self
 
 from vfs.api.connection import connect
 from vfs.api.paths import Info, PathLike, info_of, parse_path
@@ -52,6 +52,19 @@ class Client:
 
     def __reduce__(self) -> tuple[type[Client], tuple[Path]]:
         return Client, (self.store,)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the store's files, for all clients and versions of it in this process.
+
+        Whichever of them is used again opens them again.
+        """
+        self._connection.close()
 
     def __repr__(self) -> str:
         return f"Client({str(self.store)!r})"

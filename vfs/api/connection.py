@@ -59,6 +59,13 @@ class Connection:
             self._store = Store.open(self.path, readonly=not writable)
         return self._store
 
+    def close(self) -> None:
+        """Close the store unless another thread is using it. It is opened again when it is used."""
+        with self._lock:
+            if self._store is not None and not self._at_work:
+                self._store.close()
+                self._store = None
+
     # around a fork
 
     def before_fork(self) -> None:

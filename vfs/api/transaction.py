@@ -205,6 +205,9 @@ class Transaction:
 
     def move(self, old: PathLike, new: PathLike) -> None:
         """Give what stands at *old* the path *new*, in place of what stands there."""
+        source, target = parse_path(old), parse_path(new)
+        if source[: len(target)] == target:
+            raise InvalidName(f"'{show_path(source)}' is in '{show_path(target)}' itself")
         self.copy(old, new)
         self.remove(old, recursive=True)
 

@@ -6,6 +6,7 @@ import os
 import pickle
 import subprocess
 import sys
+from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 
@@ -27,7 +28,7 @@ from vfs.repo.fsck import check_store
 
 
 @pytest.fixture
-def client(tmp_path: Path) -> Client:
+def client(tmp_path: Path) -> Iterator[Client]:
     client = Client.create(tmp_path / "store")
     client.create_data_set("data")
     with client.commit("data@main", "first", tag="v1") as new:
@@ -35,7 +36,8 @@ def client(tmp_path: Path) -> Client:
         new.write_text("x.txt", "text")
         new.mkdir("empty")
         new.symlink("link", "a/b/c.txt")
-    return client
+    yield client
+    client.close()
 
 
 def paths(client: Client, target: str = "data") -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import fsspec
@@ -15,12 +15,13 @@ from vfs.api.filesystem import VfsFileSystem
 
 
 @pytest.fixture
-def client(tmp_path: Path) -> Client:
+def client(tmp_path: Path) -> Iterator[Client]:
     client = Client.create(tmp_path / "store")
     client.create_data_set("data")
     with client.commit("data@main", "begin") as new:
         new.mkdir("dir")
-    return client
+    yield client
+    client.close()
 
 
 class Fixtures(abstract.AbstractFixtures):
