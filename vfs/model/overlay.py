@@ -6,7 +6,8 @@ Knows no table and no key; only what stands in a row.
 from __future__ import annotations
 
 import struct
-from typing import Final, NamedTuple
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
 
 from vfs.errors import CorruptObject
 from vfs.ids import ID_BYTES, NO_CONTENT, ObjectId
@@ -58,6 +59,16 @@ class InodeRow(NamedTuple):
     group: bytes  # of the hard links that it was committed with, b"" for none
     target: bytes  # of a symlink
     xattrs: tuple[tuple[bytes, bytes], ...]  # ascending names; ACLs are system.posix_acl_*
+
+    def replaced(self, fields: Mapping[str, Any]) -> InodeRow:
+        """Do what `_replace` does in half the time, for what comes with each request."""
+        values = list(self)
+        for name, value in fields.items():
+            values[_POSITION[name]] = value
+        return InodeRow._make(values)
+
+
+_POSITION: Final = {name: index for index, name in enumerate(InodeRow._fields)}
 
 
 class OverlayHeader(NamedTuple):

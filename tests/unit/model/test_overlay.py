@@ -54,6 +54,12 @@ def test_an_inode_comes_back(row: InodeRow) -> None:
     assert decode_inode(encode_inode(row)) == row
 
 
+@pytest.mark.parametrize("name", InodeRow._fields)
+def test_fields_are_replaced_as_a_named_tuple_does_it(name: str) -> None:
+    changes = {"uid": 7, name: 8}
+    assert FILE.replaced(changes) == FILE._replace(**changes)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("header", [HEADER, HEADER._replace(origin=None, head=None, dirty=False)])
 def test_a_header_comes_back(header: OverlayHeader) -> None:
     assert decode_header(encode_header(header)) == header

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import stat
-from typing import Final, NamedTuple
+from typing import Any, Final, TypedDict
 
 from vfs.errors import (
     FileTooLarge,
@@ -20,6 +20,7 @@ from vfs.model.entry import SIZE_MAX_BYTES, XATTRS_MAX_BYTES
 from vfs.model.overlay import InodeRow
 
 _TIMES: Final = frozenset(("atime_ns", "mtime_ns", "ctime_ns"))
+_UNCOUNTED: Final = frozenset(("atime_ns", "ctime_ns"))
 _TIME_MIN_NS: Final = -(1 << 63)
 _TIME_MAX_NS: Final = (1 << 63) - 1
 """Times beyond are brought in, as Linux does it for file systems with less room for them."""
@@ -27,16 +28,16 @@ _TIME_MAX_NS: Final = (1 << 63) - 1
 _NAMESPACES: Final = (b"user.", b"trusted.", b"security.")
 
 
-class SetAttr(NamedTuple):
+class SetAttr(TypedDict, total=False):
     """What setattr is to change."""
 
-    mode: int | None = None
-    uid: int | None = None
-    gid: int | None = None
-    size: int | None = None
-    atime_ns: int | None = None
-    mtime_ns: int | None = None
-    ctime_ns: int | None = None
+    mode: int
+    uid: int
+    gid: int
+    size: int
+    atime_ns: int
+    mtime_ns: int
+    ctime_ns: int
 
 
 class Attributes:
@@ -49,10 +50,11 @@ class Attributes:
     def setattr(self, ino: int, change: SetAttr) -> InodeRow:
         """Change attributes; return all."""
         row = self._inodes.row(ino)
-        fields = {name: value for name, value in change._asdict().items() if value is not None}
-        for name in fields.keys() & _TIMES:
-            fields[name] = min(max(fields[name], _TIME_MIN_NS), _TIME_MAX_NS)
-        counts = bool(fields.keys() - {"atime_ns", "ctime_ns"})
+        fields: dict[str, Any] = {**change}
+        for name in _TIMES.intersection(change):
+            if not _TIME_MIN_NS <= fields[name] <= _TIME_MAX_NS:
+                fields[name] = _TIME_MIN_NS if fields[name] < 0 else _TIME_MAX_NS
+        counts = not _UNCOUNTED.issuperset(change)
         if counts:
             fields.setdefault("ctime_ns", now_ns())
         if "mode" in fields:
@@ -60,9 +62,9 @@ class Attributes:
             fields["xattrs"] = _acl_after_chmod(row.xattrs, fields["mode"])
         elif "uid" in fields or "gid" in fields:
             fields["mode"] = _without_privileges(row.mode)
-        if change.size is not None:
-            self._truncate(ino, row, change.size)
-        row = row._replace(**fields)
+        if "size" in change:
+            self._truncate(ino, row, change["size"])
+        row = row.replaced(fields)
         if counts:
             return self._inodes.change(ino, row)
         self._inodes.state.put(ino, row, counts=False)

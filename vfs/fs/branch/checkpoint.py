@@ -63,7 +63,7 @@ class Stored(NamedTuple):
 
     def of(self, row: InodeRow) -> InodeRow:
         """Return *row* with this content."""
-        return row._replace(**self._asdict())
+        return row.replaced(self._asdict())
 
 
 class Stage:

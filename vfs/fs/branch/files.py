@@ -100,7 +100,7 @@ class OpenFiles:
         before = layer.runs.size
         layer.runs.write(offset, data)
         self._state.dirty.bytes += layer.runs.size - before
-        self._inodes.change(ino, row._replace(size=max(row.size, end)))
+        self._inodes.change(ino, row.replaced({"size": end}) if end > row.size else row)
         return len(data)
 
     def _require_edges(self, ino: int, row: InodeRow, start: int, end: int) -> None:
@@ -148,11 +148,12 @@ class OpenFiles:
         return layer
 
     def _file_layers(self, ino: int) -> list[FileLayer]:
-        state = self._state
-        layers = [state.dirty.files.get(ino)]
-        if state.frozen is not None:
-            layers.append(state.frozen.files.get(ino))
-        return [layer for layer in layers if layer is not None]
+        state, layers = self._state, []
+        if (layer := state.dirty.files.get(ino)) is not None:
+            layers.append(layer)
+        if state.frozen is not None and (layer := state.frozen.files.get(ino)) is not None:
+            layers.append(layer)
+        return layers
 
     def _has_patches(self, ino: int) -> bool:
         row = self._inodes.row(ino)

@@ -36,6 +36,13 @@ class Inodes:
 
     def lookup(self, parent: int, name: bytes) -> tuple[int, InodeRow]:
         """Return the inode behind a name, `.` and `..` included. Raises NotFound."""
+        found = self.find(parent, name)
+        if found is None:
+            raise NotFound(f"there is no {name!r}")
+        return found
+
+    def find(self, parent: int, name: bytes) -> tuple[int, InodeRow] | None:
+        """Do what `lookup` does; None where there is no such name."""
         if len(name) > NAME_MAX_BYTES:
             raise NameTooLong(f"a name of {len(name)} bytes")
         if name == b".":
@@ -44,9 +51,7 @@ class Inodes:
             above = self.row(parent).parent
             return above, self.row(above)
         ino = self.state.find(parent, name)
-        if not ino:
-            raise NotFound(f"there is no {name!r}")
-        return ino, self.row(ino)
+        return (ino, self.row(ino)) if ino else None
 
     def readlink(self, ino: int) -> bytes:
         """Return the target of a symlink."""

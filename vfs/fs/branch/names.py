@@ -214,9 +214,8 @@ class Names:
     def _touch(self, directory: int, now: int, *, links: int = 0) -> None:
         """Note that names in a directory changed, and how many directories are in it more."""
         row = self._inodes.row(directory)
-        self._state.put(
-            directory, row._replace(mtime_ns=now, ctime_ns=now, nlink=row.nlink + links)
-        )
+        change = {"mtime_ns": now, "ctime_ns": now, "nlink": row.nlink + links}
+        self._state.put(directory, row.replaced(change))
 
     def _lose_directory(self, ino: int, row: InodeRow, now: int) -> None:
         self._state.put(ino, row._replace(nlink=0, ctime_ns=now))

@@ -110,6 +110,8 @@ class State:
             names = layer.names.get(directory)
             if names is not None and name in names:
                 return names[name]
+            if directory in layer.born:
+                return WHITEOUT
         if not self._pristine:
             stored = self.rows.name(directory, name)
             if stored is not None:
