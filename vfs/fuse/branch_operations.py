@@ -17,10 +17,11 @@ import pyfuse3
 import trio
 from pyfuse3 import EntryAttributes, FileInfo, FUSEError, RequestContext, SetattrFields
 
-from vfs.errors import NotFound, VfsError
+from vfs.errors import VfsError
 from vfs.fs.branch import reports
 from vfs.fs.branch.acl import ACCESS as ACL_ACCESS
 from vfs.fs.branch.attributes import SetAttr
+from vfs.fuse.changing import always, changing
 from vfs.fuse.errnos import async_handler, handler
 from vfs.fuse.flusher import PERIOD_SECONDS, Flusher
 from vfs.fuse.operations import statvfs_data
@@ -38,6 +39,14 @@ TIMEOUT_SECONDS: Final = 1e9
 
 INLINE_BYTES: Final = 128 * 1024
 """Reads up to here are answered in the loop's thread: a hop to another one costs 100 us."""
+
+_CAPABILITY: Final = b"security.capability"
+
+
+def _shrinks(
+    self: BranchOperations, inode: int, attr: EntryAttributes, fields: SetattrFields, *_: object
+) -> bool:
+    return fields.update_size and attr.st_size < self.size_of(inode)
 
 
 class BranchOperations(pyfuse3.Operations):
@@ -63,6 +72,10 @@ class BranchOperations(pyfuse3.Operations):
         self._absent = EntryAttributes()
         self._absent.st_ino = 0
         self._absent.entry_timeout = TIMEOUT_SECONDS
+
+    def size_of(self, inode: int) -> int:
+        """Return the bytes of a file."""
+        return self._inodes.row(inode).size
 
     # what the daemon calls
 
@@ -109,11 +122,8 @@ class BranchOperations(pyfuse3.Operations):
 
     @handler
     def lookup(self, parent_inode: int, name: bytes, ctx: RequestContext) -> EntryAttributes:
-        try:
-            ino, row = self._inodes.lookup(parent_inode, name)
-        except NotFound:
-            return self._absent
-        return self._fill(ino, row)
+        found = self._inodes.find(parent_inode, name)
+        return self._absent if found is None else self._fill(*found)
 
     @handler
     def getattr(self, inode: int, ctx: RequestContext) -> EntryAttributes:
@@ -149,66 +159,59 @@ class BranchOperations(pyfuse3.Operations):
 
     # names
 
-    @async_handler
-    async def create(
+    @changing()
+    def create(
         self, parent_inode: int, name: bytes, mode: int, flags: int, ctx: RequestContext
     ) -> tuple[FileInfo, EntryAttributes]:
-        await self._room()
         mode = stat.S_IFREG | stat.S_IMODE(mode)
         ino, row = self._names.make(parent_inode, name, mode, ctx.uid, ctx.gid, umask=ctx.umask)
         keep = self._may_keep(ino, flags)
         return FileInfo(fh=self._files.open(ino, flags), keep_cache=keep), self._fill(ino, row)
 
-    @async_handler
-    async def mknod(
+    @changing()
+    def mknod(
         self, parent_inode: int, name: bytes, mode: int, rdev: int, ctx: RequestContext
     ) -> EntryAttributes:
-        await self._room()
         return self._fill(
             *self._names.make(
                 parent_inode, name, mode, ctx.uid, ctx.gid, umask=ctx.umask, rdev=rdev
             )
         )
 
-    @async_handler
-    async def mkdir(
+    @changing()
+    def mkdir(
         self, parent_inode: int, name: bytes, mode: int, ctx: RequestContext
     ) -> EntryAttributes:
-        await self._room()
         mode = stat.S_IFDIR | stat.S_IMODE(mode)
         return self._fill(
             *self._names.make(parent_inode, name, mode, ctx.uid, ctx.gid, umask=ctx.umask)
         )
 
-    @async_handler
-    async def symlink(
+    @changing()
+    def symlink(
         self, parent_inode: int, name: bytes, target: bytes, ctx: RequestContext
     ) -> EntryAttributes:
-        await self._room()
         mode = stat.S_IFLNK | 0o777
         return self._fill(
             *self._names.make(parent_inode, name, mode, ctx.uid, ctx.gid, target=target)
         )
 
-    @async_handler
-    async def link(
+    @changing()
+    def link(
         self, inode: int, new_parent_inode: int, new_name: bytes, ctx: RequestContext
     ) -> EntryAttributes:
-        await self._room()
         return self._fill(inode, self._names.link(inode, new_parent_inode, new_name))
 
-    @async_handler
-    async def unlink(self, parent_inode: int, name: bytes, ctx: RequestContext) -> None:
-        await self._room(frees=True)
+    @changing(always)
+    def unlink(self, parent_inode: int, name: bytes, ctx: RequestContext) -> None:
         self._names.unlink(parent_inode, name)
 
-    @async_handler
-    async def rmdir(self, parent_inode: int, name: bytes, ctx: RequestContext) -> None:
-        await self._room(frees=True)
+    @changing(always)
+    def rmdir(self, parent_inode: int, name: bytes, ctx: RequestContext) -> None:
         self._names.rmdir(parent_inode, name)
 
-    @async_handler
-    async def rename(
+    @changing()
+    def rename(
         self,
         parent_inode_old: int,
         name_old: bytes,
@@ -217,13 +220,12 @@ class BranchOperations(pyfuse3.Operations):
         flags: int,
         ctx: RequestContext,
     ) -> None:
-        await self._room()
         self._names.rename(parent_inode_old, name_old, parent_inode_new, name_new, flags)
 
     # attributes
 
-    @async_handler
-    async def setattr(
+    @changing(_shrinks)
+    def setattr(
         self,
         inode: int,
         attr: EntryAttributes,
@@ -231,20 +233,28 @@ class BranchOperations(pyfuse3.Operations):
         fh: int | None,
         ctx: RequestContext,
     ) -> EntryAttributes:
-        await self._room(frees=fields.update_size and attr.st_size < self._inodes.row(inode).size)
-        change = SetAttr(
-            mode=attr.st_mode if fields.update_mode else None,
-            uid=attr.st_uid if fields.update_uid else None,
-            gid=attr.st_gid if fields.update_gid else None,
-            size=attr.st_size if fields.update_size else None,
-            atime_ns=attr.st_atime_ns if fields.update_atime else None,
-            mtime_ns=attr.st_mtime_ns if fields.update_mtime else None,
-            ctime_ns=attr.st_ctime_ns if fields.update_ctime else None,
-        )
+        change = SetAttr()
+        if fields.update_mode:
+            change["mode"] = attr.st_mode
+        if fields.update_uid:
+            change["uid"] = attr.st_uid
+        if fields.update_gid:
+            change["gid"] = attr.st_gid
+        if fields.update_size:
+            change["size"] = attr.st_size
+        if fields.update_atime:
+            change["atime_ns"] = attr.st_atime_ns
+        if fields.update_mtime:
+            change["mtime_ns"] = attr.st_mtime_ns
+        if fields.update_ctime:
+            change["ctime_ns"] = attr.st_ctime_ns
         return self._fill(inode, self._attributes.setattr(inode, change))
 
     @handler
     def getxattr(self, inode: int, name: bytes, ctx: RequestContext) -> bytes:
+        # What the kernel asks before it writes to a file: of nearly all files in vain.
+        if name == _CAPABILITY and not self._inodes.row(inode).xattrs:
+            raise FUSEError(errno.ENODATA)
         return self._attributes.getxattr(inode, name)
 
     @handler
@@ -255,15 +265,13 @@ class BranchOperations(pyfuse3.Operations):
         # The kernel keeps the values to itself (xattr_permission), and leaves the names to us.
         return [name for name in names if not name.startswith(b"trusted.")]
 
-    @async_handler
-    async def setxattr(self, inode: int, name: bytes, value: bytes, ctx: RequestContext) -> None:
-        await self._room()
+    @changing()
+    def setxattr(self, inode: int, name: bytes, value: bytes, ctx: RequestContext) -> None:
         in_group = name != ACL_ACCESS or ctx.uid == 0 or self._inodes.row(inode).gid in _groups(ctx)
         self._attributes.setxattr(inode, name, value, in_group=in_group)
 
-    @async_handler
-    async def removexattr(self, inode: int, name: bytes, ctx: RequestContext) -> None:
-        await self._room()
+    @changing()
+    def removexattr(self, inode: int, name: bytes, ctx: RequestContext) -> None:
         self._attributes.removexattr(inode, name)
 
     # open files
@@ -271,7 +279,7 @@ class BranchOperations(pyfuse3.Operations):
     @async_handler
     async def open(self, inode: int, flags: int, ctx: RequestContext) -> FileInfo:
         if flags & os.O_TRUNC:
-            await self._room(frees=True)
+            await self.wait(frees=True)
             self._attributes.truncate(inode, privileged=ctx.uid == 0)
         return FileInfo(fh=self._files.open(inode, flags), keep_cache=self._may_keep(inode, flags))
 
@@ -301,9 +309,8 @@ class BranchOperations(pyfuse3.Operations):
         finally:
             self._readers.append(reader)
 
-    @async_handler
-    async def write(self, fh: int, off: int, buf: bytes) -> int:
-        await self._room()
+    @changing()
+    def write(self, fh: int, off: int, buf: bytes) -> int:
         return self._files.write(fh, off, buf)
 
     @handler
@@ -323,7 +330,12 @@ class BranchOperations(pyfuse3.Operations):
     async def fsyncdir(self, fh: int, datasync: bool) -> None:
         await self._flusher.flush()
 
-    async def _room(self, *, frees: bool = False) -> None:
+    @property
+    def must_wait(self) -> bool:
+        """Say whether `wait` has something to do."""
+        return self._flusher.is_behind or not self._branch.is_claimed
+
+    async def wait(self, *, frees: bool) -> None:
         """Wait until a change may be made. Raises Conflict, StoreFull.
 
         *frees*: it is one that leaves less to be stored, so that a full disk doesn't forbid it.
@@ -340,13 +352,13 @@ class BranchOperations(pyfuse3.Operations):
     def _fill(self, ino: int, row: InodeRow) -> EntryAttributes:
         entry = self._entry
         entry.st_ino = ino
-        entry.st_mode = row.mode
+        entry.st_mode = mode = row.mode
         entry.st_nlink = row.nlink
         entry.st_uid = row.uid
         entry.st_gid = row.gid
         entry.st_rdev = row.rdev
-        entry.st_size = 4096 if stat.S_ISDIR(row.mode) else row.size
-        entry.st_blocks = self._files.blocks(ino, row)
+        entry.st_size = size = 4096 if stat.S_ISDIR(mode) else row.size
+        entry.st_blocks = self._files.blocks(ino, row) if size else 0
         entry.st_atime_ns = row.atime_ns
         entry.st_mtime_ns = row.mtime_ns
         entry.st_ctime_ns = row.ctime_ns

@@ -59,7 +59,7 @@ def handler(
         except FUSEError:
             raise
         except Exception as exc:
-            raise _fuse_error(exc, function.__name__) from exc
+            raise as_fuse_error(exc, function.__name__) from exc
 
     return wrapper
 
@@ -76,12 +76,12 @@ def async_handler(
         except FUSEError:
             raise
         except Exception as exc:
-            raise _fuse_error(exc, function.__name__) from exc
+            raise as_fuse_error(exc, function.__name__) from exc
 
     return wrapper
 
 
-def _fuse_error(error: Exception, what: str) -> FUSEError:
+def as_fuse_error(error: Exception, what: str) -> FUSEError:
     """Return what the kernel is told of *error*, and log what somebody has to know of."""
     if isinstance(error, errors.VfsError):
         number = ERRNO[type(error)]

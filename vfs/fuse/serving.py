@@ -12,9 +12,9 @@ from __future__ import annotations
 import select
 import signal
 from collections import deque
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable
 from types import SimpleNamespace
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import pyfuse3
 import trio
@@ -39,6 +39,7 @@ class Serving:
         self._readable = select.poll()
         self._fd = -1
         self._streak = 0
+        self._patience_ms = 0
         self._handshake = Handshake()
         self._task: Task | None = None
 
@@ -68,9 +69,11 @@ class Serving:
             self._fd = fd
         self._streak += 1
         if self._streak < STREAK_MAX:
-            # Where a handler waits for something, nobody else's turn may be held up.
-            patience = 0 if self._handlers() > 1 else PATIENCE_MS
-            if self._readable.poll(patience):
+            if self._lock.is_news:
+                self._lock.is_news = False
+                # Where a handler waits for something, nobody else's turn may be held up.
+                self._patience_ms = 0 if self._handlers() > 1 else PATIENCE_MS
+            if self._readable.poll(self._patience_ms):
                 return _READY
         self._streak = 0
         return trio.lowlevel.wait_readable(fd)  # noqa: ASYNC105 - awaited by the caller
@@ -103,14 +106,12 @@ class Serving:
 
 
 class _Ready:
-    """What never suspends whoever awaits it."""
+    """What never suspends whoever awaits it; without a line of Python, as each request does it."""
 
-    def __await__(self) -> Generator[Any, Any, None]:
-        return
-        yield
+    __await__ = iter(()).__iter__  # of an iterator at its end
 
 
-_READY: Final = _Ready()
+_READY: Final = cast("Awaitable[None]", _Ready())
 
 
 class _ReadLock(trio.abc.Instrument):
@@ -122,6 +123,7 @@ class _ReadLock(trio.abc.Instrument):
 
     def __init__(self) -> None:
         self.held = False
+        self.is_news = True  # some task had its turn, so handlers may have come to wait, or ended
         self.waiting: deque[Task] = deque()
 
     def __aenter__(self) -> Awaitable[None]:
@@ -147,6 +149,7 @@ class _ReadLock(trio.abc.Instrument):
         return _READY
 
     def after_task_step(self, task: Task) -> None:
+        self.is_news = True
         if not self.held and self.waiting:
             trio.lowlevel.reschedule(self.waiting.popleft())
 

@@ -102,7 +102,7 @@ def test_who_waited_for_room_claims_what_was_given_up_meanwhile(
     done = trio.Event()
 
     async def wait_for_room() -> None:
-        await operations._room()
+        await operations.wait(frees=False)
         done.set()
 
     async def main() -> None:
