@@ -19,6 +19,7 @@ class Peer:
 
     name: str
     programs: tuple[str, ...] = ()
+    keeps_content = True
 
     def __init__(self, work: Path) -> None:
         self.home = work / self.name.replace(" ", "-")
@@ -214,6 +215,19 @@ class FuseOverlayfs(Peer):
         return ["fuse-overlayfs", "-f", "-o", options, mountpoint]
 
 
+class BarePyfuse3(Peer):
+    """What takes names and attributes and drops the rest: the floor for whatever uses pyfuse3."""
+
+    name = "bare pyfuse3"
+    keeps_content = False
+
+    def base_command(self) -> None:
+        """There is no way in but the mount."""
+
+    def mount_command(self, mountpoint: Path) -> Command:
+        return [sys.executable, Path(__file__).with_name("bare_pyfuse3.py"), mountpoint]
+
+
 class S3ql(Peer):
     """S3QL with a local back end, nothing encrypted, all else as it is by default."""
 
@@ -235,4 +249,4 @@ class S3ql(Peer):
 
 
 ALL: tuple[type[Peer], ...] = (Vfs, Plain, Squashfuse, Borg, Restic)
-WRITABLE: tuple[type[Peer], ...] = (VfsBranch, Directory, FuseOverlayfs, S3ql)
+WRITABLE: tuple[type[Peer], ...] = (VfsBranch, Directory, FuseOverlayfs, BarePyfuse3, S3ql)
