@@ -49,6 +49,9 @@ class PassingObjects:
         """Let go of what was added."""
         self._file.close()
 
+    def __contains__(self, oid: ObjectId) -> bool:
+        return oid in self._places
+
     def add_object(self, kind: Kind, data: bytes | memoryview) -> ObjectId:
         """Add an object; return its id."""
         oid = object_id(data)
