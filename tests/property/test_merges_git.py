@@ -122,7 +122,7 @@ class Maker:
         old, new = self.rng.choice(found), self.path()
         moved = {path: files.pop(path) for path in list(files) if path.startswith(old + "/")}
         if any(value[0] == "120000" for value in moved.values()) or not all(
-            [self.put(files, new + path[len(old) :], value) for path, value in moved.items()]
+            self.put(files, new + path[len(old) :], value) for path, value in moved.items()
         ):
             for path in moved:
                 files.pop(new + path[len(old) :], None)

@@ -51,6 +51,13 @@ SECTIONS: Final[Mapping[str, Mapping[str, Lazy]]] = {
         "commit": Lazy("vfs.cli.branches", "commit", "Make a version of a branch as it is now."),
         "discard": Lazy("vfs.cli.branches", "discard", "Give up what changed in a branch."),
     },
+    "Bring versions together": {
+        "merge": Lazy("vfs.cli.merging", "merge", "Merge a version into a branch."),
+        "cherry-pick": Lazy(
+            "vfs.cli.merging", "cherry_pick", "Make again on a branch what versions changed."
+        ),
+        "revert": Lazy("vfs.cli.merging", "revert", "Undo on a branch what versions changed."),
+    },
     "Look into it": {
         "log": Lazy("vfs.cli.history", "log", "Show the versions of a data set."),
         "show": Lazy("vfs.cli.show", "show", "Show a version and what it changed, or a file."),
@@ -63,7 +70,7 @@ SECTIONS: Final[Mapping[str, Mapping[str, Lazy]]] = {
     },
     "Name versions": {
         "tag": Lazy("vfs.cli.refs", "tag", "List, make or delete tags."),
-        "branch": Lazy("vfs.cli.refs", "branch", "List, make or delete branches."),
+        "branch": Lazy("vfs.cli.refs", "branch", "List, make, rename, move or delete branches."),
     },
     "Keep it sound": {
         "fsck": Lazy("vfs.cli.checking", "fsck", "Check the store."),

@@ -82,6 +82,16 @@ def _delete(
     note(f"to bring it back: vfs {kind} {data_set} {name} {revision}")
 
 
+def _move(repo: Repository, data_set: str, name: str, revision: str) -> None:
+    from vfs.repo.branches import move_branch
+
+    commit, _ = find_commit(repo, Target(data_set, revision))
+    old, new = move_branch(repo, data_set, name, commit)
+    _report("moved", new)
+    was = old.commit.hex()[: output.ID_DIGITS]
+    note(f"to move it back: vfs branch {data_set} {name} --move-to {was}")
+
+
 def _report(verb: str, ref: Ref) -> None:
     short = ref.commit.hex()[: output.ID_DIGITS]
     click.echo(f"{verb} the {ref.kind} {ref.data_set}@{ref.name}: {short}")
@@ -154,19 +164,29 @@ def tag(
         ("Start a branch from the newest version", "vfs branch data experiment"),
         ("Start one from a tag", "vfs branch data repair --from v2"),
         ("Import into it", "vfs import ./repaired data@repair -m 'Repaired'"),
+        ("Give it another name", "vfs branch data --rename repair repaired"),
+        ("Let main name v2 again, and take it from there", "vfs branch data main --move-to v2"),
         ("Delete it", "vfs branch data repair --delete"),
     ),
 )
 @data_set_argument
 @click.argument(
-    "name", required=False, type=RefType("branch"), help="The branch to make or delete."
+    "name", required=False, type=RefType("branch"), help="The branch to make or change."
 )
+@click.argument("new_name", metavar="[NEW]", required=False, help="With --rename: its new name.")
 @click.option(
     "--from",
     "start",
     metavar="REVISION",
     type=RefType("branch", "tag"),
     help="The version to start from. [default: main]",
+)
+@click.option("--rename", is_flag=True, help="Call the branch NAME NEW. Its new log says so.")
+@click.option(
+    "--move-to",
+    metavar="REVISION",
+    type=RefType("branch", "tag"),
+    help="Let the branch name another version. What it named is in its reflog.",
 )
 @click.option(
     "-d",
@@ -184,27 +204,38 @@ def branch(
     ctx: click.Context,
     target: Target,
     name: str | None,
+    new_name: str | None,
     start: str | None,
+    rename: bool,
+    move_to: str | None,
     delete: bool,
     force: bool,
     as_json: bool,
 ) -> None:
-    """List, make or delete branches.
+    """List, make, rename, move or delete branches.
 
     A branch names the newest of a line of versions, and moves on with each import into it and each
     commit of what was written to it. Making one takes no time and no space, however large the data
-    set.
+    set. One with changes that are not committed is not renamed, moved or deleted.
     """
-    _check_usage(ctx, name, **{"from": start}, delete=delete)
+    _check_usage(ctx, name, **{"from": start}, rename=rename, move_to=move_to, delete=delete)
     if force and not delete:
         raise click.UsageError("--force stands with --delete", ctx)
-    if delete:
+    if rename != (new_name is not None):
+        raise click.UsageError("--rename takes two names: the branch's, and its new one", ctx)
+    if delete or rename or move_to:
         store_what_is_served(settings, Target(target.data_set, name or ""))
     with settings.repository(readonly=name is None) as repo:
         if name is None:
             _list(repo, target.data_set, "branch", as_json=as_json)
         elif delete:
             _delete(repo, target.data_set, "branch", name, force=force)
+        elif new_name is not None:
+            from vfs.repo.branches import rename_branch
+
+            _report(f"renamed {name}:", rename_branch(repo, target.data_set, name, new_name))
+        elif move_to is not None:
+            _move(repo, target.data_set, name, move_to)
         else:
             commit, _ = find_commit(repo, Target(target.data_set, start or ""))
             made = repo.set_branch(target.data_set, name, commit, expected=None, why="vfs branch")

@@ -1,4 +1,4 @@
-"""Branches that are written to: committing what changed, in O(what changed), and deleting them.
+"""Branches that are written to: committing what changed, in O(what changed); their names.
 
 Rows stay as they are: the overlay goes on being relative to its origin, and who has the branch
 mounted notices nothing.
@@ -13,18 +13,21 @@ from typing import TYPE_CHECKING
 from vfs.clock import now_ns
 from vfs.errors import Conflict, NotFound
 from vfs.model.commit import JSON, Commit, check_text
+from vfs.model.names import check_ref_name
 from vfs.repo import identity
 from vfs.repo.branchstatus import overlay_status
 from vfs.repo.branchtrees import BranchTrees
 from vfs.repo.origin import EMPTY
 from vfs.repo.repository import COMMIT_TRIES, CommitResult
+from vfs.repo.revisions import near_misses
 from vfs.repo.trees import TreeBuilder, with_tree
 from vfs.store.layout import Kind
-from vfs.store.refs import RefChange
+from vfs.store.refs import Ref, RefChange
 
 if TYPE_CHECKING:
     from vfs.ids import ObjectId
     from vfs.model.entry import Entry, Totals
+    from vfs.model.overlay import OverlayHeader
     from vfs.repo.repository import Repository
     from vfs.store.ingest import Ingest
     from vfs.store.overlayrows import OverlaySnapshot
@@ -75,9 +78,56 @@ def delete_branch(repo: Repository, data_set: str, branch: str, *, force: bool =
     Raises Conflict when it has changes that are not committed, unless *force*.
     """
     header = repo.store.overlays.header(data_set, branch)
-    if header is not None and header.dirty and not force and overlay_status(repo, data_set, branch):
-        repo.store.refs.require_committed(data_set, branch)
+    if not force:
+        _require_unchanged(repo, data_set, branch, header)
     repo.delete_ref(data_set, branch, kind="branch", overlay=header)
+
+
+def rename_branch(repo: Repository, data_set: str, old: str, new: str) -> Ref:
+    """Give a branch another name, whose log says which one it had.
+
+    Raises NotFound, InvalidName, AlreadyExists; Conflict when it has changes that are not
+    committed.
+    """
+    check_ref_name(new)
+    require_branch(repo, data_set, old)
+    header = repo.store.overlays.header(data_set, old)
+    _require_unchanged(repo, data_set, old, header)
+    ref = repo.store.refs.rename_branch(
+        data_set, old, new, time_ns=now_ns(), who=identity.who(), overlay=header
+    )
+    repo.store.overlays.sweep()
+    return ref
+
+
+def move_branch(repo: Repository, data_set: str, branch: str, commit: ObjectId) -> tuple[Ref, Ref]:
+    """Let a branch name another version; return what it was and what it is.
+
+    Raises NotFound; Conflict when it has changes that are not committed, or moves meanwhile.
+    """
+    old = require_branch(repo, data_set, branch)
+    if old.commit == commit:
+        return old, old
+    why = "branch moved"
+    return old, repo.set_branch(data_set, branch, commit, expected=old.commit, why=why)
+
+
+def require_branch(repo: Repository, data_set: str, branch: str) -> Ref:
+    """Return a branch. Raises NotFound with near misses."""
+    branches = {ref.name: ref for ref in repo.refs(data_set) if ref.kind == "branch"}
+    if branch not in branches:
+        raise NotFound(
+            f"there is no branch '{branch}' in '{data_set}'", hint=near_misses(branch, [*branches])
+        )
+    return branches[branch]
+
+
+def _require_unchanged(
+    repo: Repository, data_set: str, branch: str, header: OverlayHeader | None
+) -> None:
+    """Raise Conflict when a branch has changes; one that is only going to be changed has none."""
+    if header is not None and header.dirty and overlay_status(repo, data_set, branch):
+        repo.store.refs.require_committed(data_set, branch)
 
 
 class _Committing:

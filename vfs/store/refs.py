@@ -225,22 +225,59 @@ class RefTable:
         Raises Conflict for a branch with changes that are not committed, unless they are those of
         *overlay*, which go with it.
         """
+        self._env.write(
+            lambda txn: self._delete(txn, data_set, name, kind, time_ns, who, why, overlay)
+        )
 
-        def change(txn: Txn) -> None:
-            key = ref_key(data_set, name)
-            value = txn.get(key, db=self._t["refs"])
-            old = None if value is None else unpack_ref(data_set, name, value)
-            if old is None or old.kind != kind:
-                raise NotFound(f"there is no {kind} '{name}' in '{data_set}'")
-            if kind == "branch" and "overlays" in self._t:
-                if overlay is None or overlay != find_header(txn, self._t, data_set, name):
-                    self._require_committed(txn, data_set, name)
-                txn.delete(key, db=self._t["overlays"])
-            slot = self._take_slot(txn, Slot(old.commit, data_set, name))
-            self._log(txn, key, RefUpdate(slot, kind, old.commit, None, time_ns, who, why))
-            txn.delete(key, db=self._t["refs"])
+    def _delete(
+        self,
+        txn: Txn,
+        data_set: str,
+        name: str,
+        kind: RefKind,
+        time_ns: int,
+        who: str,
+        why: str,
+        overlay: OverlayHeader | None,
+    ) -> Ref:
+        key = ref_key(data_set, name)
+        value = txn.get(key, db=self._t["refs"])
+        old = None if value is None else unpack_ref(data_set, name, value)
+        if old is None or old.kind != kind:
+            raise NotFound(f"there is no {kind} '{name}' in '{data_set}'")
+        if kind == "branch" and "overlays" in self._t:
+            if overlay is None or overlay != find_header(txn, self._t, data_set, name):
+                self._require_committed(txn, data_set, name)
+            txn.delete(key, db=self._t["overlays"])
+        slot = self._take_slot(txn, Slot(old.commit, data_set, name))
+        self._log(txn, key, RefUpdate(slot, kind, old.commit, None, time_ns, who, why))
+        txn.delete(key, db=self._t["refs"])
+        return old
 
-        self._env.write(change)
+    def rename_branch(
+        self,
+        data_set: str,
+        old: str,
+        new: str,
+        *,
+        time_ns: int,
+        who: str,
+        overlay: OverlayHeader | None = None,
+    ) -> Ref:
+        """Give a branch another name; the logs of both names say so. *overlay* as in `delete`.
+
+        Raises NotFound, Conflict, and AlreadyExists where something has the new name.
+        """
+
+        def change(txn: Txn) -> Ref:
+            if txn.get(ref_key(data_set, new), db=self._t["refs"]) is not None:
+                raise AlreadyExists(f"there is a branch or tag '{data_set}@{new}' already")
+            why = f"branch renamed to {new}"
+            was = self._delete(txn, data_set, old, "branch", time_ns, who, why, overlay)
+            begun = RefChange(data_set=data_set, name=new, kind="branch", new=was.commit)
+            return self._move(txn, begun, time_ns, who, f"branch renamed from {old}")
+
+        return self._env.write(change)
 
     def log(self, data_set: str, name: str) -> list[RefUpdate]:
         """Return the updates of a reference, the last one first."""
