@@ -57,6 +57,9 @@ SECTIONS: Final[Mapping[str, Mapping[str, Lazy]]] = {
             "vfs.cli.merging", "cherry_pick", "Make again on a branch what versions changed."
         ),
         "revert": Lazy("vfs.cli.merging", "revert", "Undo on a branch what versions changed."),
+        "restore": Lazy(
+            "vfs.cli.restoring", "restore", "Bring paths of a version back into a branch."
+        ),
     },
     "Look into it": {
         "log": Lazy("vfs.cli.history", "log", "Show the versions of a data set."),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -12,6 +12,7 @@ from vfs.daemon.owners import Owner
 from vfs.errors import MountProblem
 from vfs.fuse import messages
 from vfs.fuse.messages import LINE_MAX_BYTES, decode_answer, encode_request
+from vfs.ids import ObjectId
 
 TIMEOUT_SECONDS: Final = 120.0
 """As long may it take to store what a branch holds in memory, on a slow disk."""
@@ -45,6 +46,23 @@ def discard(
     False where nobody serves the branch. Raises as `checkpoint`.
     """
     return _ask(store, data_set, branch, encode_request("discard", paths), timeout) is not None
+
+
+def restore(
+    store: Path,
+    data_set: str,
+    branch: str,
+    version: ObjectId,
+    paths: Mapping[messages.Path, messages.Path],
+    *,
+    timeout: float = TIMEOUT_SECONDS,
+) -> bool:
+    """Make paths, the values, what the keys are in a version: changes that are not committed.
+
+    False where nobody serves the branch. Raises as `checkpoint`.
+    """
+    request = encode_request("restore", [*paths.values()], [*paths], version.hex())
+    return _ask(store, data_set, branch, request, timeout) is not None
 
 
 def stop(store: Path, data_set: str, branch: str, *, timeout: float = TIMEOUT_SECONDS) -> bool:

@@ -11,6 +11,7 @@ import os
 import stat
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import pyfuse3
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from vfs.fs.branch.branch import Branch
     from vfs.fs.branch.content import ReadPlan
     from vfs.fs.branch.restore import Outdated
+    from vfs.ids import ObjectId
     from vfs.model.overlay import InodeRow
     from vfs.repo.blobs import FileReader
 
@@ -113,6 +115,17 @@ class BranchOperations(pyfuse3.Operations):
             while self._branch.is_storing:  # again, for somebody else
                 await self._flusher.flush()
             await trio.to_thread.run_sync(_tell_kernel, self._branch.restore(one))
+
+    async def take(self, path: reports.Path, version: ObjectId, source: reports.Path) -> None:
+        """Make a path what a version has at *source*; not committed. Raises NotFound, Conflict."""
+        await self._flusher.flush()
+        find = partial(reports.wanted, self._branch, path, version, source)
+        for one in await trio.to_thread.run_sync(find):
+            await self._room()
+            while self._branch.is_storing:  # again, for somebody else
+                await self._flusher.flush()
+                await self._room()
+            await trio.to_thread.run_sync(_tell_kernel, self._branch.take(one))
 
     async def finish(self) -> None:
         """Store what is left, at the end; nothing is served any more. Raises StoreFull."""

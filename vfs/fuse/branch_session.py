@@ -28,6 +28,7 @@ from vfs.fuse.messages import Request, encode_answer
 from vfs.fuse.serving import Serving
 from vfs.fuse.session import captured_stderr
 from vfs.fuse.writeback import send_dirty_pages
+from vfs.ids import ObjectId
 
 log = logging.getLogger(__name__)
 
@@ -164,6 +165,12 @@ class BranchSession:
                 await self._write_back()  # or it would come after
                 for path in request.paths:
                     await self._operations.restore(path)
+                await self._operations.checkpoint()
+            case "restore":
+                await self._write_back()
+                version = ObjectId(bytes.fromhex(request.version))
+                for path, source in zip(request.paths, request.sources, strict=True):
+                    await self._operations.take(path, version, source)
                 await self._operations.checkpoint()
             case "discard":
                 self._end(Ending.DISCARDED)

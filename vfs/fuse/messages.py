@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, cast, get_args
 
 from vfs import errors
+from vfs.ids import ID_BYTES
 from vfs.model.names import check_entry_name
 
 LINE_MAX_BYTES: Final = 1 << 20
 """Of a request or an answer: some 10,000 paths."""
 
-Verb = Literal["checkpoint", "discard", "info", "stop"]
+Verb = Literal["checkpoint", "discard", "info", "restore", "stop"]
 Path = tuple[bytes, ...]
 
 _VERBS: Final = frozenset(get_args(Verb))
@@ -26,27 +28,55 @@ _VERBS: Final = frozenset(get_args(Verb))
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is asked: *paths* are of "discard" alone, none of them for all that there is."""
+    """What is asked.
+
+    *paths* are of "discard", none of them for all that there is; and of "restore", each to become
+    what the *version*, a commit in hex, has at the one of *sources* beside it, () for its root.
+    """
 
     verb: Verb
     paths: tuple[Path, ...] = ()
+    sources: tuple[Path, ...] = ()
+    version: str = ""
 
 
-def encode_request(verb: Verb, paths: Sequence[Path] = ()) -> bytes:
+def encode_request(
+    verb: Verb, paths: Sequence[Path] = (), sources: Sequence[Path] = (), version: str = ""
+) -> bytes:
     """Return the line that asks. Raises InvalidInput where it would be too long."""
-    fields = {"do": verb, "paths": [os.fsdecode(b"/".join(path)) for path in paths]}
+    fields: dict[str, object] = {"do": verb, "paths": _texts(paths)}
+    if verb == "restore":
+        fields |= {"sources": _texts(sources), "version": version}
     return _line(fields)
+
+
+def _texts(paths: Sequence[Path]) -> list[str]:
+    return [os.fsdecode(b"/".join(path)) for path in paths]
 
 
 def decode_request(line: bytes) -> Request:
     """Return what a line asks. Raises InvalidInput, InvalidName."""
     fields = _object(line)
-    verb, paths = fields.get("do"), fields.get("paths", [])
+    verb = fields.get("do")
     if not isinstance(verb, str) or verb not in _VERBS:
         raise errors.InvalidInput("a request that this server does not know")
-    if not isinstance(paths, list) or not all(isinstance(path, str) for path in paths):
+    is_restore = verb == "restore"
+    paths = _paths(fields.get("paths", []), root=is_restore)
+    if not is_restore:
+        return Request(cast("Verb", verb), paths)
+    sources, version = _paths(fields.get("sources"), root=True), fields.get("version")
+    if len(sources) != len(paths):
+        raise errors.InvalidInput("a request that does not say what is to become what")
+    if not isinstance(version, str) or not re.fullmatch(rf"[0-9a-f]{{{2 * ID_BYTES}}}", version):
+        raise errors.InvalidInput("a request whose version is none")
+    return Request("restore", paths, sources, version)
+
+
+def _paths(value: object, *, root: bool) -> tuple[Path, ...]:
+    """Return the paths of a request; *root*: the empty one may be among them."""
+    if not isinstance(value, list) or not all(isinstance(path, str) for path in value):
         raise errors.InvalidInput("a request whose paths are none")
-    return Request(cast("Verb", verb), tuple(_path(path) for path in paths))
+    return tuple(() if root and not path else _path(path) for path in value)
 
 
 def _path(text: str) -> Path:

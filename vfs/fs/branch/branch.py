@@ -10,6 +10,7 @@ Whoever mounts lets the kernel check permissions (default_permissions), so nothi
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from vfs.errors import NotFound
@@ -22,10 +23,12 @@ from vfs.fs.branch.names import Names
 from vfs.fs.branch.restore import Outdated, Restorer
 from vfs.fs.branch.state import State
 from vfs.repo.blobs import FileReader
+from vfs.repo.history import entry_or_none
 from vfs.repo.origin import Origin
 from vfs.repo.repository import Repository
 
 if TYPE_CHECKING:
+    from vfs.fs.branch.reports import Wanted
     from vfs.store.overlaybatch import OverlayBatch
     from vfs.store.store import Store
 
@@ -90,8 +93,24 @@ class Branch:
         if header is None or header.head is None:
             raise NotFound(f"nothing was committed to '{self.data_set}@{self.branch}' yet")
         repo = Repository(self.store)
-        restorer = Restorer(repo, repo.commit(header.head).root, self.inodes, self.names)
-        restorer.restore(path)
+        restorer = Restorer(repo, self.inodes, self.names)
+        restorer.restore(path, entry_or_none(repo.nodes, repo.commit(header.head).root, path))
+        return restorer.outdated
+
+    def take(self, wanted: Wanted) -> Outdated:
+        """Make a path what it is in some version; return what the kernel has to forget.
+
+        The branch is claimed, and no checkpoint is on its way.
+        """
+        assert not self.is_storing
+        restorer = Restorer(Repository(self.store), self.inodes, self.names)
+        if not wanted.whole:
+            assert wanted.entry is not None
+            restorer.restore_attributes(wanted.path, wanted.entry)
+        else:
+            # What is to be nothing may be so by now, with the directory that it was in.
+            with suppress(*(() if wanted.entry else (NotFound,))):
+                restorer.restore(wanted.path, wanted.entry, make=True)
         return restorer.outdated
 
     def _write(self, batch: OverlayBatch) -> None:

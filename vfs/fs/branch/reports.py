@@ -6,16 +6,20 @@ All is to be called in a worker thread, when what was written is stored.
 from __future__ import annotations
 
 from itertools import islice
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from vfs.clock import iso
 from vfs.errors import InvalidInput, NotFound
 from vfs.repo.branches import commit_overlay
 from vfs.repo.branchstatus import overlay_status
+from vfs.repo.history import entry_or_none
 from vfs.repo.repository import Repository
+from vfs.repo.treediff import differences
 
 if TYPE_CHECKING:
     from vfs.fs.branch.branch import Branch
+    from vfs.ids import ObjectId
+    from vfs.model.entry import Entry
 
 Path = tuple[bytes, ...]
 
@@ -73,6 +77,37 @@ def changed_below(branch: Branch, path: Path) -> list[Path]:
             raise NotFound(f"nothing was committed to '{branch.data_set}@{branch.branch}' yet")
         repo.entry_at(repo.commit(ref.commit).root, path)
     return found
+
+
+class Wanted(NamedTuple):
+    """What a path is to be: an entry of some version, or nothing."""
+
+    path: Path
+    entry: Entry | None
+    whole: bool  # with all below; else of a directory its attributes alone
+
+
+def wanted(branch: Branch, path: Path, version: ObjectId, source: Path) -> list[Wanted]:
+    """Return what of a path, or below it, is not what *version* has at *source*, parents first.
+
+    In O(what differs). Raises NotFound where the version does not have it.
+    """
+    repo = Repository(branch.store)
+    entry = repo.entry_at(repo.commit(version).root, source)
+    ref = branch.store.refs.get(branch.data_set, branch.branch)
+    root = None if ref is None else repo.commit(ref.commit).root
+    was = None if root is None else entry_or_none(repo.nodes, root, path)
+    if was is None:
+        return [Wanted(path, entry, whole=True)]
+    found = {}
+    for change in differences(repo.nodes, was, entry, b"/".join(path)):
+        here = tuple(change.path.split(b"/")) if change.path else ()
+        whole = change.kind != "modified" or not change.is_dir
+        found[here] = Wanted(here, change.new, whole)
+    for here in changed_below(branch, path):
+        there = entry_or_none(repo.nodes, entry, here[len(path) :])
+        found[here] = Wanted(here, there, whole=True)
+    return [found[here] for here in sorted(found)]
 
 
 def commit(branch: Branch, message: str, seq: int) -> None:

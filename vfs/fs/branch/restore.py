@@ -1,4 +1,4 @@
-"""Giving up what was changed at one path: it becomes again what the last commit holds there.
+"""Making a path what a version holds: the last commit, where what changed is given up, or any.
 
 To be run while no checkpoint is on its way. The kernel knows nothing of it: what it may keep that
 is not so any more is returned, and whoever serves the branch tells it.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import stat
 from typing import TYPE_CHECKING, NamedTuple
 
-from vfs.errors import NotADirectory, NotFound
+from vfs.errors import NotADirectory
 from vfs.fs.branch.inodes import now_ns
 from vfs.fs.branch.state import base_row
 
@@ -28,32 +28,43 @@ class Outdated(NamedTuple):
 
 
 class Restorer:
-    """Restores paths of one branch from one version."""
+    """Restores paths of one branch."""
 
-    def __init__(self, repo: Repository, root: Entry, inodes: Inodes, names: Names) -> None:
+    def __init__(self, repo: Repository, inodes: Inodes, names: Names) -> None:
         self._repo = repo
-        self._root = root
         self._inodes = inodes
         self._names = names
         self.outdated = Outdated([], [])
 
-    def restore(self, path: tuple[bytes, ...]) -> None:
-        """Restore *path* and all below. Raises NotFound where neither state has it."""
-        if not path:
-            self._restore_directory(1, self._root)
-            return
-        try:
-            entry = self._repo.entry_at(self._root, path)
-        except NotFound:
-            entry = None
+    def restore(self, path: tuple[bytes, ...], entry: Entry | None, *, make: bool = False) -> None:
+        """Make *path* and all below what *entry* is; None for nothing.
+
+        *make*: also directories that are missing on the way. Raises NotFound where there is one, or
+        where nothing is at a path at which nothing is to be.
+        """
         parent = 1
         for name in path[:-1]:
+            if make and entry is not None and not self._inodes.state.find(parent, name):
+                mode = stat.S_IFDIR | 0o755
+                self._names.make(parent, name, mode, entry.uid, entry.gid)
+                self.outdated.names.append((parent, name))
             parent, row = self._inodes.lookup(parent, name)
             if not stat.S_ISDIR(row.mode):
                 raise NotADirectory(f"{name!r} is not a directory")
+        if not path:
+            assert entry is not None
+            self._restore_directory(1, entry)
+            return
         if entry is None:
             self._inodes.lookup(parent, path[-1])
         self._restore_name(parent, path[-1], entry)
+
+    def restore_attributes(self, path: tuple[bytes, ...], entry: Entry) -> None:
+        """Give a directory that is there the attributes that *entry* has."""
+        ino = 1
+        for name in path:
+            ino, _ = self._inodes.lookup(ino, name)
+        self._restore_inode(ino, entry)
 
     def _restore_name(self, parent: int, name: bytes, entry: Entry | None) -> None:
         ino = self._inodes.state.find(parent, name)

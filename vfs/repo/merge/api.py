@@ -17,6 +17,7 @@ from vfs.repo import identity
 from vfs.repo.merge.bases import merge_bases
 from vfs.repo.merge.conflicts import Conflict, Rules, Settlement
 from vfs.repo.merge.landing import Draft, land
+from vfs.repo.merge.links import counted
 from vfs.repo.merge.planting import plant
 from vfs.repo.merge.trees import MergedTree, base_root, merge_trees, nothing_like
 from vfs.repo.repository import COMMIT_TRIES
@@ -166,6 +167,9 @@ def restore(repo: Repository, order: Order, source: Source, paths: Mapping[Path,
         with PassingObjects(repo.reader) as objects:
             edits = entries_at(repo, there, source.name, paths)
             root = plant(objects, objects, ours, edits, (there,))
+            if () not in edits:
+                relinked = counted(Nodes(objects), ours, root)
+                root = plant(objects, objects, root, relinked)
             if head is not None and root == ours:
                 return Outcome(action="nothing", before=head, commit=head)
             what = ", ".join(_shown(path) for path in paths if path)

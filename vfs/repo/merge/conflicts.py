@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Final, Literal
 
 from vfs.model.entry import NAME_MAX_BYTES
+from vfs.repo.merge.links import with_link
 
 if TYPE_CHECKING:
     from vfs.model.entry import Entry
@@ -50,7 +51,7 @@ class Conflict:
         for side in _SIDES:
             entry = sides[side]
             if entry is not None and not entry.is_dir:
-                edits[beside(self.path, labels[side], is_free)] = entry
+                edits[beside(self.path, labels[side], is_free)] = with_link(entry, None)
         return edits
 
     def _kept(self, side: Side) -> Iterator[tuple[Path, Entry]]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from vfs.ids import NO_CONTENT
+from vfs.model.entry import has_link
 from vfs.repo.merge.conflicts import Conflict
 from vfs.repo.merge.fields import MergedEntry, is_changed, merge_entries
 from vfs.repo.treediff import differences, pairs
@@ -31,6 +32,7 @@ class Found:
     conflicts: list[Conflict] = field(default_factory=list)
     lost: set[Side] = field(default_factory=set)
     """Who removed something that the other side changed, or removed, too: it may be a rename."""
+    has_links: bool = False  # among what both sides changed
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +107,8 @@ class _Walk:
     def _both(self, three: _Three) -> None:
         """Merge what both sides changed."""
         ours, theirs = three.ours, three.theirs
+        entries = (three.base, ours, theirs)
+        self._found.has_links |= any(entry and has_link(entry.extra) for entry in entries)
         if ours == theirs:
             self._note_lost(three.base, ours)
         elif ours and theirs and ours.is_dir and theirs.is_dir:

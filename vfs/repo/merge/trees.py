@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from vfs.ids import NO_CONTENT
 from vfs.repo.history import entry_or_none
 from vfs.repo.merge.bases import merge_bases
+from vfs.repo.merge.links import rejoined
 from vfs.repo.merge.moves import find_moves
 from vfs.repo.merge.planting import plant
 from vfs.repo.merge.threeway import three_way
@@ -35,10 +36,12 @@ class MergedTree:
     """Two trees as one, but for the conflicts."""
 
     objects: PassingObjects
+    base: Entry
     ours: Entry
     theirs: Entry
     edits: Edits  # of ours
     conflicts: Sequence[Conflict]
+    has_links: bool  # both sides changed a file with several names
 
     def settled(
         self, settlements: Iterable[tuple[Conflict, Settlement]], labels: Mapping[Side, str]
@@ -65,8 +68,12 @@ class MergedTree:
         return self._planted(edits)
 
     def _planted(self, edits: Edits) -> Entry:
-        likes = (self.ours, self.theirs)
-        return plant(self.objects, self.objects, self.ours, edits, likes)
+        sides = (self.ours, self.theirs)
+        root = plant(self.objects, self.objects, self.ours, edits, sides)
+        if not self.has_links:
+            return root
+        links = rejoined(Nodes(self.objects), self.base, sides, root)
+        return plant(self.objects, self.objects, root, links)
 
 
 def merge_trees(
@@ -85,7 +92,7 @@ def merge_trees(
             found = three_way(nodes, base, ours, theirs)
         found.conflicts += moves.conflicts
     found.conflicts.sort(key=lambda conflict: conflict.path)
-    return MergedTree(objects, ours, theirs, found.edits, found.conflicts)
+    return MergedTree(objects, base, ours, theirs, found.edits, found.conflicts, found.has_links)
 
 
 def base_root(
