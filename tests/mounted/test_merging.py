@@ -96,5 +96,5 @@ def test_a_renamed_branch_is_there_under_its_new_name(hub: Hub) -> None:
     assert (hub["trial"] / "new").read_text() == "from exp"
     (hub["trial"] / "new").write_text("more")
     hub.vfs("branch", "data", "main", "--move-to", "trial")
-    happens_soon(lambda: (hub["main"] / "new").exists())
+    happens_soon((hub["main"] / "new").exists)
     assert (hub["main"] / "new").read_text() == "from exp"

@@ -8,17 +8,20 @@ from __future__ import annotations
 import os
 import random
 import stat
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from tests.support.git_merges import Files, GitRepository
+from tests.support.git_merges import Files, GitMerge, GitRepository
 from tests.support.stores import MemoryObjects
 from tests.support.trees import MTIME_NS, store_file, store_tree
-from vfs.ids import NO_CONTENT
+from vfs.ids import NO_CONTENT, object_id
+from vfs.model.commit import Commit
 from vfs.model.entry import Entry, Extra
 from vfs.repo.history import entry_or_none
-from vfs.repo.merge.trees import MergedTree, merge_trees
+from vfs.repo.merge.bases import merge_bases
+from vfs.repo.merge.trees import MergedTree, base_root, merge_trees
 from vfs.repo.treediff import all_pairs
 from vfs.repo.trees import Nodes
 from vfs.repo.uncommitted import PassingObjects
@@ -36,8 +39,10 @@ def content(label: str) -> bytes:
 class Maker:
     """Makes a base and changes it."""
 
-    def __init__(self, rng: random.Random) -> None:
+    def __init__(self, rng: random.Random, *, repeats: bool = True) -> None:
+        """*repeats*: what is added may have the same content as something else that is."""
         self.rng = rng
+        self.repeats = repeats
         self.fresh = 0
 
     def path(self) -> str:
@@ -99,7 +104,9 @@ class Maker:
             del files[path]
 
     def add(self, files: dict) -> None:
-        self.put(files, self.path(), ("100644", content(f"add {self.rng.randint(0, 2)}")))
+        self.fresh += 1
+        label = f"add {self.rng.randint(0, 2) if self.repeats else self.fresh}"
+        self.put(files, self.path(), ("100644", content(label)))
 
     def chmod(self, files: dict) -> None:
         if (path := self.pick(files)) and files[path][0] != "120000":
@@ -169,7 +176,11 @@ def merged(base: Files, ours: Files, theirs: Files) -> tuple[PassingObjects, Mer
     memory = MemoryObjects()
     objects = PassingObjects(memory)
     roots = [store(memory, files) for files in (base, ours, theirs)]
-    return objects, merge_trees(objects, *roots, lambda: pytest.fail("too many changes"))
+    return objects, merge_trees(objects, *roots, too_many)
+
+
+def too_many() -> None:
+    pytest.fail("too many changes")
 
 
 def places(objects: PassingObjects, tree: MergedTree) -> set[str]:
@@ -196,42 +207,97 @@ def without_labels(paths: set[str]) -> set[str]:
     return {path.partition("~")[0] for path in paths}
 
 
+def compare(objects: PassingObjects, tree: MergedTree, expected: GitMerge, where: str) -> None:
+    """Compare a merge with that of git."""
+    told = [(conflict.path, conflict.kind) for conflict in tree.conflicts]
+    where += f"\ngit: {expected.conflicts}, vfs: {told}"
+    assert (not tree.conflicts) == expected.clean, where
+    if expected.clean:
+        assert flat(objects, tree.settled((), {})) == expected.files, where
+        return
+    found, theirs = places(objects, tree), without_labels(expected.conflicts)
+    assert theirs <= found, where
+    # A file where the other side renamed a directory to: git goes on to play that rename around
+    # the file, vfs has it removed from its old place, and says so.
+    assert theirs == found or any("directory" in kind for _, kind in told), where
+
+
+def told(case: Sequence[Files]) -> str:
+    shown = (
+        str({path: (mode[-3:], data[:10]) for path, (mode, data) in sorted(files.items())})
+        for files in case
+    )
+    return "\n".join(shown)
+
+
 def test_merges_are_those_of_git(tmp_path: Path) -> None:
     rng = random.Random(SEED)
     cases = []
-    versions = []
+    versions: list[tuple[Files, list[int]]] = []
     for _ in range(MERGES):
         maker = Maker(rng)
         base = maker.base()
-        sides = maker.change(base), maker.change(base)
-        cases.append((base, *sides))
+        case = (base, maker.change(base), maker.change(base))
+        cases.append(case)
         at = len(versions)
-        versions += [(base, []), (sides[0], [at]), (sides[1], [at])]
+        versions += [(files, [at] if number else []) for number, files in enumerate(case)]
     git = GitRepository(tmp_path / "git")
     ids = git.commits(versions)
-    for number, (base, ours, theirs) in enumerate(cases):
-        expected = git.merge(ids[3 * number + 1], ids[3 * number + 2])
-        objects, tree = merged(base, ours, theirs)
-        told = [(conflict.path, conflict.kind) for conflict in tree.conflicts]
-        where = "\n".join(
-            (
-                f"seed {SEED}, case {number}",
-                *(show(files) for files in (base, ours, theirs)),
-                f"git: {expected.conflicts}, vfs: {told}",
-            )
-        )
+    clean = 0
+    for number, case in enumerate(cases):
+        expected = git.merge(*ids[3 * number + 1 : 3 * number + 3])
+        clean += expected.clean
+        objects, tree = merged(*case)
         with objects:
-            assert (not tree.conflicts) == expected.clean, where
-            if expected.clean:
-                assert flat(objects, tree.settled((), {})) == expected.files, where
+            compare(objects, tree, expected, f"seed {SEED}, case {number}\n{told(case)}")
+    assert 0 < clean < MERGES  # both were seen
+
+
+PARENTS = ((), (0,), (0,), (1, 2), (2, 1))
+"""Two lines that merged each other, and went on: versions 1 and 2 are the last that both have."""
+
+
+def test_merges_of_lines_that_merged_each_other(tmp_path: Path) -> None:
+    """Where the older merge had no conflict: of those git keeps what vfs does not."""
+    rng = random.Random(SEED)
+    cases = []
+    versions: list[tuple[Files, list[int]]] = []
+    for _ in range(MERGES // 3):
+        maker = Maker(rng, repeats=False)
+        base = maker.base()
+        sides = maker.change(base), maker.change(base)
+        objects, tree = merged(base, *sides)
+        with objects:
+            if tree.conflicts:
                 continue
-            found, theirs_ = places(objects, tree), without_labels(expected.conflicts)
-            assert theirs_ <= found, where
-            # A file where the other side renamed a directory to: git goes on to play that rename
-            # around the file, vfs has it removed from its old place, and says so.
-            in_the_way = any("directory" in kind for _, kind in told)
-            assert theirs_ == found or in_the_way, where
-
-
-def show(files: Files) -> str:
-    return str({path: (mode[-3:], data[:10]) for path, (mode, data) in sorted(files.items())})
+            both = flat(objects, tree.settled((), {}))
+        case = (base, *sides, maker.change(both), maker.change(both))
+        cases.append(case)
+        at = len(versions)
+        versions += [
+            (files, [at + parent for parent in parents])
+            for files, parents in zip(case, PARENTS, strict=True)
+        ]
+    git = GitRepository(tmp_path / "git")
+    ids = git.commits(versions)
+    for number, case in enumerate(cases):
+        expected = git.merge(*ids[5 * number + 3 : 5 * number + 5])
+        memory = MemoryObjects()
+        oids = [object_id(b"%d" % at) for at in range(5)]
+        commits = {
+            oid: Commit(
+                root=store(memory, files),
+                parents=tuple(oids[parent] for parent in PARENTS[at]),
+                time_ns=at,
+                author="",
+                message="",
+            )
+            for at, (oid, files) in enumerate(zip(oids, case, strict=True))
+        }
+        bases = merge_bases(commits.__getitem__, oids[3:4], oids[4])
+        assert bases == [oids[2], oids[1]]
+        with PassingObjects(memory) as objects:
+            base = base_root(commits.__getitem__, objects, bases, too_many)
+            roots = commits[oids[3]].root, commits[oids[4]].root
+            tree = merge_trees(objects, base, *roots, too_many)
+            compare(objects, tree, expected, f"seed {SEED}, case {number}\n{told(case)}")

@@ -60,7 +60,8 @@ class GitRepository:
         """Make commits of trees, each with the numbers of those before that are its parents."""
         stream = bytearray()
         for number, (files, parents) in enumerate(versions):
-            stream += f"commit refs/heads/c\nmark :{number + 1}\n".encode()
+            # A reset first: without it the version before would be a parent.
+            stream += f"reset refs/heads/c\n\ncommit refs/heads/c\nmark :{number + 1}\n".encode()
             stream += f"committer A <a@b> {1_000_000 + number} +0000\ndata 0\n".encode()
             for at, parent in enumerate(parents):
                 stream += f"{'merge' if at else 'from'} :{parent + 1}\n".encode()
@@ -68,11 +69,6 @@ class GitRepository:
             for path, (mode, data) in files.items():
                 stream += f"M {mode} inline {path}\ndata {len(data)}\n".encode() + data + b"\n"
             stream += b"\n"
-            if not parents:
-                stream = stream.replace(
-                    b"commit refs/heads/c\nmark :%d\n" % (number + 1),
-                    b"reset refs/heads/c\n\ncommit refs/heads/c\nmark :%d\n" % (number + 1),
-                )
         marks = self._path / "marks"
         self._git(
             "fast-import", "--quiet", "--force", f"--export-marks={marks}", input_=bytes(stream)

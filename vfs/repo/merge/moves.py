@@ -176,20 +176,21 @@ class _Playing:
         return renames.directories.get(old) if base.is_dir else renames.of(old)
 
     def _make_way(self, side: Side, old: Path, new: Path) -> bool:
-        """See to it that no file of a side is above *new*, where *old* is to go to.
+        """See to it that no file of a side, or the base, is above *new*, where *old* is to go to.
 
-        There may be one that was always there, and that the other side removed.
+        In the base there may be one: the side that renamed has a directory in its place.
         """
         for end in range(1, len(new)):
             above = new[:end]
+            before = entry_or_none(self._nodes, self._base, above)
             there = entry_or_none(self._nodes, self._roots[side], above)
-            if there is None or above == old:
-                return True
-            if not there.is_dir:
-                if there != entry_or_none(self._nodes, self._base, above):
-                    return False
-                self._moves.base[above] = self._moves.sides[side][above] = None
-                return True
+            is_file = there is not None and not there.is_dir and above != old
+            if is_file and there != before:
+                return False
+            if is_file:
+                self._moves.sides[side][above] = None
+            if before is not None and not before.is_dir:
+                self._moves.base[above] = None
         return True
 
     def _clash(self, side: Side, old: Path, new: Path, base: Entry, renamed: Entry) -> None:
