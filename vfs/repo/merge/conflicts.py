@@ -79,7 +79,7 @@ class Rules:
     """How conflicts are to be settled.
 
     Patterns are of paths, as a shell has them; `*` stands for `/` as well, and what names a
-    directory names all below. Of two that match, the longer one holds; of equal ones, ours.
+    directory names all below. Of two that match, the one that says more holds; of equals, ours.
     """
 
     ours: Sequence[str] = ()
@@ -100,4 +100,4 @@ def _weight(pattern: str, paths: Iterable[bytes]) -> int:
     """Return how much a pattern counts; 0 where it matches none of the paths."""
     raw = pattern.rstrip("/").encode("utf-8", "surrogateescape")
     matches = any(fnmatchcase(path, raw) or fnmatchcase(path, raw + b"/*") for path in paths)
-    return len(raw) if matches else 0
+    return 1 + len(raw.replace(b"*", b"")) if matches else 0
