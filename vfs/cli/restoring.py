@@ -9,7 +9,8 @@ import click
 from vfs.cli import output
 from vfs.cli.branches import store_what_is_served
 from vfs.cli.command import Command, Settings, pass_settings
-from vfs.cli.merging import order_of, report, source_of, version_options
+from vfs.cli.merging import order_of, source_of, version_options
+from vfs.cli.outcomes import report
 from vfs.cli.targets import TargetType
 from vfs.model.names import DEFAULT_BRANCH, Target
 
