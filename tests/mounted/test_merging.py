@@ -82,6 +82,25 @@ def test_what_is_restored_in_a_mounted_branch_is_a_change_of_it(hub: Hub) -> Non
     assert hub.vfs("diff", "data@v1", "data@main").stdout == ""
 
 
+def test_attributes_of_directories_are_restored_without_touching_what_is_in_them(
+    hub: Hub,
+) -> None:
+    main = hub["main"]
+    (main / "labels").chmod(0o700)
+    os.setxattr(main / "labels", "user.note", b"private")
+    hub.vfs("commit", "data@main", "-m", "private")
+    (main / "labels/new").write_text("kept")
+    hub.vfs("commit", "data@main", "-m", "more")
+    with (main / "labels/b").open() as opened:
+        hub.vfs("restore", "data@v1", "--into", "data@main")
+        assert opened.read() == "b in v1"
+    assert (main / "labels").stat().st_mode & 0o777 != 0o700
+    assert os.listxattr(main / "labels") == []
+    assert not (main / "labels/new").exists()
+    hub.vfs("commit", "data@main", "-m", "as in v1")
+    assert hub.vfs("diff", "data@v1", "data@main").stdout == ""
+
+
 def test_restoring_in_another_place_makes_the_way_to_it(hub: Hub) -> None:
     hub.vfs("restore", "data@v1:labels/a", "--into", "data@main:deep/er/copy")
     assert (hub["main"] / "deep/er/copy").read_text() == "a in v1"

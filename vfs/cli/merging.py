@@ -89,18 +89,16 @@ def order_of(target: Target, options: dict[str, Any]) -> Order:
     )
 
 
-def source_of(repo: Repository, target: Target) -> Source:
-    """Return the version that *target* names."""
+def source_of(repo: Repository, target: Target, branch: Target) -> Source:
+    """Return the version that *target* names, to be brought into *branch*."""
     from vfs.repo.merge import Source
 
     found = repo.resolve(target.data_set, target.revision)
     by_name = found.kind in ("branch", "tag")
-    short = found.commit.hex()[: output.ID_DIGITS]
-    return Source(
-        commit=found.commit,
-        name=f"{target.data_set}@{found.name if by_name else short}",
-        label=found.name if by_name else short,
-    )
+    short = found.name if by_name else found.commit.hex()[: output.ID_DIGITS]
+    name = f"{target.data_set}@{short}"
+    label = short if target.data_set == branch.data_set else name
+    return Source(commit=found.commit, name=name, label=label)
 
 
 @click.command(
@@ -197,7 +195,7 @@ def merge(
         done = merge_versions(
             repo,
             order_of(branch, options),
-            source_of(repo, source),
+            source_of(repo, source, branch),
             fast_forward="never" if no_ff else "only" if ff_only else "if possible",
             allow_unrelated=allow_unrelated,
         )
@@ -311,6 +309,6 @@ def _replay(
     branch = target or Target(sources[0].data_set)
     store_what_is_served(settings, branch)
     with settings.repository() as repo:
-        versions = [source_of(repo, source) for source in sources]
+        versions = [source_of(repo, source, branch) for source in sources]
         done = function(repo, order_of(branch, options), versions)
     report(ctx, branch, done, as_json=as_json)

@@ -81,7 +81,7 @@ def restore(
     from vfs.repo.merge import restore as restore_paths
 
     with settings.repository() as repo:
-        done = restore_paths(repo, order_of(branch, options), source_of(repo, first), paths)
+        done = restore_paths(repo, order_of(branch, options), source_of(repo, first, branch), paths)
     report(ctx, branch, done, as_json=as_json)
 
 

@@ -25,6 +25,8 @@ NAMES = st.binary(min_size=1, max_size=255).filter(
     lambda name: name not in (b".", b"..") and not {0, 47} & {*name}
 )
 
+PATHS = st.lists(NAMES, max_size=4).map(tuple)
+
 
 @pytest.mark.parametrize("verb", ["checkpoint", "discard", "info", "stop"])
 def test_requests(verb: str) -> None:
@@ -38,6 +40,32 @@ def test_paths_are_bytes(paths: list[tuple[bytes, ...]]) -> None:
     line = encode_request("discard", paths)
     assert line.count(b"\n") == 1
     assert decode_request(line) == Request("discard", tuple(paths))
+
+
+@given(st.lists(st.tuples(PATHS, PATHS), max_size=4))
+def test_restoring_names_a_version_and_what_becomes_what(
+    pairs: list[tuple[tuple[bytes, ...], tuple[bytes, ...]]],
+) -> None:
+    paths, sources = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+    line = encode_request("restore", paths, sources, "ab" * 32)
+    assert decode_request(line) == Request("restore", tuple(paths), tuple(sources), "ab" * 32)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"sources": [], "version": "ab" * 32},
+        {"sources": ["a"], "version": "ab" * 31},
+        {"sources": ["a"], "version": "main"},
+        {"sources": ["a"]},
+        {"sources": ["../a"], "version": "ab" * 32},
+        {"sources": "a", "version": "ab" * 32},
+    ],
+)
+def test_restoring_is_refused_where_anything_is_missing(fields: dict[str, object]) -> None:
+    line = json.dumps({"do": "restore", "paths": ["a"], **fields}).encode()
+    with pytest.raises((errors.InvalidInput, errors.InvalidName)):
+        decode_request(line)
 
 
 def test_too_many_paths_are_refused_before_they_are_sent() -> None:

@@ -51,7 +51,10 @@ class Conflict:
         for side in _SIDES:
             entry = sides[side]
             if entry is not None and not entry.is_dir:
-                edits[beside(self.path, labels[side], is_free)] = with_link(entry, None)
+                name = beside(
+                    self.path, labels[side], lambda path: path not in edits and is_free(path)
+                )
+                edits[name] = with_link(entry, None)
         return edits
 
     def _kept(self, side: Side) -> Iterator[tuple[Path, Entry]]:

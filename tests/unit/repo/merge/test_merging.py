@@ -217,6 +217,15 @@ def test_names_beside_are_free_and_fit(repo: Repository) -> None:
     }
 
 
+def test_both_sides_may_be_called_the_same(repo: Repository) -> None:
+    repo.create_data_set("raw")
+    commit(repo, {b"h": b"ours"})
+    commit(repo, {b"h": b"theirs"}, data_set="raw")
+    order = replace(MAIN, rules=BOTH)
+    merge(repo, order, source(repo, "main", "raw"), allow_unrelated=True)
+    assert held(repo) == {"h~main": b"ours", "h~main~2": b"theirs"}
+
+
 def test_fast_forward_and_when_there_is_nothing_to_do(repo: Repository) -> None:
     first = commit(repo, BASE).commit
     repo.set_branch("data", "exp", first, expected=None, why="exp")
