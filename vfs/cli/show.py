@@ -10,7 +10,7 @@ import click
 
 from vfs.cli import changes, output
 from vfs.cli.browse import KINDS, entry_record
-from vfs.cli.command import Command, PathsCommand, Settings, json_option, pass_settings
+from vfs.cli.command import Command, PathsCommand, Settings, json_option, note, pass_settings
 from vfs.cli.history import commit_record, commit_text, refs_by_commit
 from vfs.cli.targets import TargetType, find_commit
 from vfs.clock import iso
@@ -75,6 +75,9 @@ def show(settings: Settings, ctx: click.Context, /, target: Target, **options: A
             return
         for line in commit_text(oid, commit, refs):
             click.echo(line)
+        if len(commit.parents) > 1:
+            first = commit.parents[0].hex()[: output.ID_DIGITS]
+            note(f"changes against the first parent, {first}")
         from vfs.repo.blobs import FileReader
 
         changes.write(FileReader(repo.reader), found, form)

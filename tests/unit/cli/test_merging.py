@@ -62,7 +62,10 @@ def test_conflicts_are_settled(
     assert change("cat", "data:sub/a").stdout == "exp"
     log = json.loads(change("log", "data", "-n", "1", "--json").stdout)
     assert (log["message"], log["author"], len(log["parents"])) == ("Both", "Ada", 2)
-    assert "Merge:" in change("show", "data").stdout
+    shown = change("show", "data")
+    assert "Merge:" in shown.stdout
+    assert f"against the first parent, {log['parents'][0][:12]}" in shown.stderr
+    assert change("fsck", "--data").exit_code == 0
     graph = change("log", "data", "--graph", "--oneline").stdout
     assert "|\\" in graph
     assert "nothing to do" in change("merge", "data@exp", "into", "data").stdout

@@ -6,7 +6,7 @@ Until then nothing is stored that a version could show: a conflict, or a kill, l
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -36,7 +36,8 @@ if TYPE_CHECKING:
 
 FastForward = Literal["if possible", "never", "only"]
 Action = Literal["nothing", "fast-forward", "commit", "conflicts"]
-SHORT_DIGITS: Final = 12  # of a commit id, where it stands for a side
+COMMAND_MAX_BYTES: Final = 256 << 10  # with all else, a commit has room for it
+NAMED_PATHS: Final = 5  # in a message
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,8 +173,7 @@ def restore(repo: Repository, order: Order, source: Source, paths: Mapping[Path,
                 root = plant(objects, objects, root, relinked)
             if head is not None and root == ours:
                 return Outcome(action="nothing", before=head, commit=head)
-            what = ", ".join(_shown(path) for path in paths if path)
-            message = f"Restore {what or 'everything'} from {source.name}"
+            message = f"Restore {_named(paths)} from {source.name}"
             provenance = {"kind": "restore", "source": source.commit.hex()}
             draft = _draft(order, root, message, provenance)
             return _landed(repo, order, head, [draft], objects, ())
@@ -192,6 +192,14 @@ def entries_at(repo: Repository, root: Entry, name: str, paths: Mapping[Path, Pa
             )
         edits[to] = entry._replace(name=to[-1] if to else b"")
     return edits
+
+
+def _named(paths: Collection[Path]) -> str:
+    if () in paths:
+        return "everything"
+    if len(paths) > NAMED_PATHS:
+        return f"{len(paths):,} paths"
+    return ", ".join(map(_shown, paths))
 
 
 def _shown(path: Path) -> str:
@@ -218,6 +226,7 @@ def _tried(
     """Make attempts until the branch stands still meanwhile."""
     check_text("message", order.message or "")
     check_text("author", order.author or "")
+    check_text("command", " ".join(order.command), COMMAND_MAX_BYTES)
     for _ in range(COMMIT_TRIES):
         ref = repo.branch_to_commit_to(order.data_set, order.branch)
         if not order.dry_run:

@@ -7,15 +7,16 @@ content (`vfs.repo.renames`): of a file by that of the file, of a directory by a
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
-from itertools import chain
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Final
 
 from vfs.ids import NO_CONTENT
 from vfs.repo.history import entry_or_none
 from vfs.repo.merge.conflicts import Conflict
 from vfs.repo.merge.fields import merge_entries
-from vfs.repo.renames import with_renames
+from vfs.repo.renames import RENAMES_AMONG, with_renames
 from vfs.repo.treediff import Difference, all_pairs, differences
 
 if TYPE_CHECKING:
@@ -64,9 +65,9 @@ class _Renames:
     files: dict[Path, Path] = field(default_factory=dict)
     directories: dict[Path, Path] = field(default_factory=dict)
 
-    def of(self, path: Path) -> Path | None:
-        """Return where a file went, with a directory or alone; None where it was not renamed."""
-        alone = self.files.get(path)
+    def of(self, path: Path, *, is_dir: bool = False) -> Path | None:
+        """Return where something went, alone or with a directory; None if it was not renamed."""
+        alone = (self.directories if is_dir else self.files).get(path)
         if alone is not None:
             return alone
         for end in range(len(path) - 1, 0, -1):
@@ -83,13 +84,26 @@ class _Renames:
         )
 
 
+class _TooMany(Exception):
+    """There are too many differences to look for renames among."""
+
+
 def _find_renames(nodes: Nodes, base: Entry, root: Entry, cut: Callable[[], None]) -> _Renames:
     renames = _Renames()
+
+    def stop() -> None:
+        cut()
+        raise _TooMany
+
     found = map(_come_and_gone, differences(nodes, base, root, times=False))
-    for change in with_renames(nodes, chain.from_iterable(found), times=False, cut=cut):
-        if change.old_path is not None:
-            known = renames.directories if change.is_dir else renames.files
-            known[_path(change.old_path)] = _path(change.path)
+    held = list(islice(chain.from_iterable(found), RENAMES_AMONG + 1))
+    if not {"added", "deleted"} <= {change.kind for change in held}:
+        return renames  # and what is in directories that came, or went, is not looked at
+    with suppress(_TooMany):
+        for change in with_renames(nodes, iter(held), times=False, cut=stop):
+            if change.old_path is not None:
+                known = renames.directories if change.is_dir else renames.files
+                known[_path(change.old_path)] = _path(change.path)
     return renames
 
 
@@ -133,7 +147,7 @@ class _Playing:
         assert before is not None
         there = entry_or_none(self._nodes, self._roots[_OTHER[side]], old)
         renames = self._renames[_OTHER[side]]
-        if there is None and (old in renames.directories or not renames.any_from(old)):
+        if there is None and (renames.of(old, is_dir=True) or not renames.any_from(old)):
             self._play(side, old, new)
             return
         tree = there.content if there is not None and there.is_dir else NO_CONTENT
@@ -152,7 +166,7 @@ class _Playing:
         assert renamed is not None
         moves = self._moves
         if there is None or there.is_dir > base.is_dir:
-            elsewhere = self._elsewhere(other, old, base)
+            elsewhere = self._renames[other].of(old, is_dir=base.is_dir)
             if elsewhere == new:
                 moves.base |= {old: None, new: base}
             elif elsewhere is None:
@@ -170,10 +184,6 @@ class _Playing:
                 moves.base[old] = None
                 moves.sides[other][old] = None
                 moves.sides[side][new] = merged.entry
-
-    def _elsewhere(self, side: Side, old: Path, base: Entry) -> Path | None:
-        renames = self._renames[side]
-        return renames.directories.get(old) if base.is_dir else renames.of(old)
 
     def _make_way(self, side: Side, old: Path, new: Path) -> bool:
         """See to it that no file of a side, or the base, is above *new*, where *old* is to go to.

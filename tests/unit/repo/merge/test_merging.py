@@ -5,6 +5,7 @@ from __future__ import annotations
 import stat
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
@@ -18,6 +19,7 @@ from vfs.repo.merge import Order, Outcome, Source, cherry_pick, merge, restore, 
 from vfs.repo.merge.bases import merge_bases
 from vfs.repo.merge.conflicts import Rules
 from vfs.repo.merge.fields import merge_entries
+from vfs.repo.renames import with_renames
 from vfs.repo.repository import Repository
 from vfs.repo.treediff import all_pairs
 
@@ -531,3 +533,15 @@ def test_many_names_that_nobody_changed_are_not_read(repo: Repository) -> None:
     repo.reader.get = get  # type: ignore[method-assign]
     merge(repo, MAIN, source(repo, "exp"))
     assert len(set(reads)) < 40  # of more than 500 nodes
+
+
+def test_too_many_changes_to_look_for_renames_among(
+    repo: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    branches(repo, BASE, without(BASE, b"h", moved=b"h"), without(BASE, h=b"theirs"))
+    monkeypatch.setattr("vfs.repo.merge.moves.RENAMES_AMONG", 1)
+    monkeypatch.setattr("vfs.repo.merge.moves.with_renames", partial(with_renames, limit=1))
+    said: list[str] = []
+    order = replace(MAIN, too_many=lambda: said.append("too many"))
+    assert kinds(merge(repo, order, source(repo, "exp"))) == [("h", "deleted/modified")]
+    assert said == ["too many"]
