@@ -121,10 +121,10 @@ class BranchOperations(pyfuse3.Operations):
         await self._flusher.flush()
         find = partial(reports.wanted, self._branch, path, version, source)
         for one in await trio.to_thread.run_sync(find):
-            await self._room()
+            await self.wait(frees=False)
             while self._branch.is_storing:  # again, for somebody else
                 await self._flusher.flush()
-                await self._room()
+                await self.wait(frees=False)
             await trio.to_thread.run_sync(_tell_kernel, self._branch.take(one))
 
     async def finish(self) -> None:
