@@ -15,12 +15,14 @@ from vfs.errors import Conflict, NotFound
 from vfs.model.commit import JSON, Commit, check_text
 from vfs.model.names import check_ref_name
 from vfs.repo import identity
+from vfs.repo.births import leaves_brought
 from vfs.repo.branchstatus import overlay_status
 from vfs.repo.branchtrees import BranchTrees
 from vfs.repo.origin import EMPTY
 from vfs.repo.repository import COMMIT_TRIES, CommitResult
 from vfs.repo.revisions import near_misses
 from vfs.repo.trees import TreeBuilder, with_tree
+from vfs.store.births import NOTHING
 from vfs.store.layout import Kind
 from vfs.store.refs import Ref, RefChange
 
@@ -219,7 +221,12 @@ class _Committing:
     ) -> None:
         """Move the branch, and let its overlay know."""
         change = RefChange(
-            data_set=self._data_set, name=self._branch, kind="branch", new=new, expected=old
+            data_set=self._data_set,
+            name=self._branch,
+            kind="branch",
+            new=new,
+            expected=old,
+            brought=NOTHING if new == old else leaves_brought(self._repo, new),
         )
         store, time_ns, who = self._repo.store, now_ns(), identity.who()
         why = f"commit: {self._message.partition(chr(10))[0]}"

@@ -20,6 +20,7 @@ from vfs.model.names import (
 )
 from vfs.model.overlay import OverlayHeader
 from vfs.repo import identity
+from vfs.repo.births import leaves_brought
 from vfs.repo.blobs import FileReader
 from vfs.repo.revisions import Resolved, Revisions, near_misses
 from vfs.repo.revparse import parse_revision
@@ -296,12 +297,19 @@ class Repository:
             time_ns = max(now_ns(), head.time_ns + 1 if head else 0)
             record = replace(draft, root=root, parents=parents, time_ns=time_ns)
             oid = ingest.add_object(Kind.COMMIT, record.encode())
-            expected = None if ref is None else ref.commit
-            changes.append(
-                RefChange(data_set=data_set, name=branch, kind="branch", new=oid, expected=expected)
-            )
         ingest.flush()
-        changed = bool(changes)
+        changed = ref is None or oid != ref.commit
+        if changed:
+            changes.append(
+                RefChange(
+                    data_set=data_set,
+                    name=branch,
+                    kind="branch",
+                    new=oid,
+                    expected=None if ref is None else ref.commit,
+                    brought=leaves_brought(self, oid),
+                )
+            )
         if tag is not None:
             old = self.check_tag(data_set, tag, oid)
             if old is None:

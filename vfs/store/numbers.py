@@ -81,6 +81,33 @@ class Numbering:
                 raise CorruptObject("the table of tree leaves is damaged")
             return ObjectId(bytes(leaf)), row.at
 
+    def leaf_of(self, number: Number) -> int | None:
+        """Return the number of the leaf that *number* was given out with; None for a wrong one."""
+        with self._env.read() as txn:
+            value = txn.get(number_key(number), db=self._env.tables["numbers"])
+            return None if value is None else unpack_number_row(value).leaf
+
+    def leaves_of(self, leaf_id: ObjectId, leaf: Leaf) -> tuple[int | None, set[int]]:
+        """Return the number of a leaf, and the other leaves that its entries were given out with.
+
+        The number is None where no entry has its inode number from this leaf.
+        """
+        tables = self._env.tables
+        owners = set()
+        own = None
+        with self._env.read() as txn:
+            for index in range(len(leaf)):
+                if stat.S_ISDIR(leaf.mode(index)):
+                    continue
+                number = self.number(leaf.identity(index))
+                value = txn.get(number_key(number), db=tables["numbers"])
+                if value is not None:
+                    owners.add(unpack_number_row(value).leaf)
+            for owner in owners:
+                if bytes(txn.get(number_key(owner), db=tables["leaves"]) or b"") == leaf_id:
+                    own = owner
+        return own, owners - {own}
+
     def count(self) -> int:
         """Return how many numbers are given out."""
         with self._env.read() as txn:

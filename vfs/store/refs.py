@@ -10,12 +10,14 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Final, Literal
 
 from vfs.errors import AlreadyExists, Conflict, CorruptObject, NotFound, StoreError
 from vfs.ids import ID_BYTES, NO_CONTENT, ObjectId
 from vfs.model.codec import Cursor
-from vfs.store.layout import SLOT_MAX, Slot, number_key, pack_slot, ref_key, unpack_slot
+from vfs.store.births import NOTHING, Brought, claim
+from vfs.store.layout import SLOT_MAX, Slot, key_number, number_key, pack_slot, ref_key, unpack_slot
 from vfs.store.numbers import next_number
 from vfs.store.overlayrows import find_header
 
@@ -73,6 +75,7 @@ class RefChange:
     expected: ObjectId | None = None
     force: bool = False  # whatever it points to now
     overlay: int | None = None  # the branch's overlay, if its changes are what moves it
+    brought: Brought = NOTHING  # of what `new` is the first commit
 
 
 class RefTable:
@@ -187,6 +190,7 @@ class RefTable:
         if txn.get(change.new, db=self._t["commits"]) is None:
             own_slot = self._take_slot(txn, Slot(change.new, data_set, change.new.hex()))
             txn.put(change.new, number_key(own_slot), db=self._t["commits"])
+            claim(txn, self._t, change.new, change.brought)
         slot = self._take_slot(txn, Slot(change.new, data_set, name))
         before = old.commit if old else None
         self._log(txn, key, RefUpdate(slot, kind, before, change.new, time_ns, who, why))
@@ -309,6 +313,13 @@ class RefTable:
         with self._env.read() as txn:
             value = txn.get(number_key(number), db=self._t["slots"])
             return None if value is None else unpack_slot(value)
+
+    def slots_from(self, number: int, limit: int = 1000) -> list[tuple[int, Slot]]:
+        """Return slots with their numbers, from *number* on; at most *limit*."""
+        with self._env.read() as txn, txn.cursor(self._t["slots"]) as cursor:
+            cursor.set_range(number_key(number))
+            rows = islice(cursor.iternext(), limit)
+            return [(key_number(key), unpack_slot(value)) for key, value in rows]
 
     def commit_slot(self, commit: ObjectId) -> int | None:
         """Return the slot of a commit, or None when there is no such commit."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 from vfs.errors import AlreadyExists, StoreError
 from vfs.ids import ObjectId
+from vfs.store.births import Births
 from vfs.store.environment import LATER_TABLES, TABLES, Environment
 from vfs.store.ingest import Ingest
 from vfs.store.layout import Kind, unpack_location
@@ -52,6 +53,7 @@ class Store:
         self.path = path
         self.uuid = "-".join(identity[a:b].hex() for a, b in pairwise((0, 4, 6, 8, 10, 16)))
         self.refs = RefTable(env)
+        self.births = Births(env)
         self.numbering = Numbering(env, secret)
         self.overlays = Overlays(env, self.refs)
         self._env = env

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from vfs.errors import CorruptObject
 from vfs.ids import ID_BYTES, ObjectId
+from vfs.store.births import unpack_birth
 from vfs.store.environment import TABLES
 from vfs.store.layout import Kind, key_number, number_key, unpack_location, unpack_number_row
 from vfs.store.numbers import RESERVED
@@ -19,7 +20,9 @@ PLAIN_TABLES: Final = tuple(name for name in TABLES if name not in _OWN_STAGE)
 
 def check_table(run: Run, name: str) -> None:
     """Read a whole table, which is neither the index nor the blocks."""
-    check = {"leaves": _leaf, "numbers": _number, "collisions": _collision}.get(name)
+    check = {"leaves": _leaf, "numbers": _number, "collisions": _collision, "births": _birth}.get(
+        name
+    )
     total = run.store.count(name)
     for done, (key, value) in enumerate(run.store.rows(name)):
         if not done & 0xFFF:
@@ -53,6 +56,20 @@ def _number(run: Run, key: bytes, value: memoryview) -> str:
     leaf = unpack_number_row(value).leaf
     if run.store.row("leaves", number_key(leaf)) is None:
         return f"the number {key_number(key)} is of the tree leaf {leaf}, which is missing"
+    return ""
+
+
+def _birth(run: Run, key: bytes, value: memoryview) -> str:
+    try:
+        first, _ = unpack_birth(value)
+    except CorruptObject:
+        first = 0
+    last = int.from_bytes(key, "big")
+    if len(key) != 8 or not 0 < first <= last:
+        return "a row that is no run of leaves"
+    nearest = next(run.store.rows("births", number_key(first)), None)
+    if nearest is not None and nearest[0] < key:
+        return f"the runs that end at {key_number(nearest[0])} and {last} overlap"
     return ""
 
 
