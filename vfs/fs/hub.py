@@ -10,9 +10,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from vfs.errors import InvalidName, IsADirectory, NotFound
+from vfs.errors import InvalidName, IsADirectory, NoData, NotFound
 from vfs.fs.attrs import FOREVER, Attr
 from vfs.fs.nodes import LINK_RANK, ROOT, is_position, position, split_position
+from vfs.fs.past import Subject
 from vfs.fs.snapshot import Snapshots
 from vfs.model.names import DEFAULT_BRANCH
 from vfs.repo.repository import Repository
@@ -99,6 +100,11 @@ class Hub(Snapshots):
 
     def _xattrs(self, node: int) -> tuple[tuple[bytes, bytes], ...]:
         return () if node == ROOT or _is_link(node) else super()._xattrs(node)
+
+    def _subject(self, node: int) -> Subject:
+        if node == ROOT or _is_link(node):
+            raise NoData("a name is in no version")
+        return super()._subject(node)
 
     def _top(self) -> Attr:
         refs = self._refs_by_slot()

@@ -12,10 +12,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
-from vfs.errors import Conflict, IsADirectory, NotFound, ReadOnly, StaleHandle
+from vfs.errors import Conflict, IsADirectory, NoData, NotFound, ReadOnly, StaleHandle
 from vfs.fs.attrs import Attr
 from vfs.fs.hub import NAMES_TIMEOUT, Hub
 from vfs.fs.nodes import ROOT, is_name, name_node, position
+from vfs.fs.past import Subject
 from vfs.model.names import DEFAULT_BRANCH
 from vfs.repo.repository import Repository
 from vfs.store.refs import Ref
@@ -106,6 +107,14 @@ class HubWithBranches(Hub):
 
     def _xattrs(self, node: int) -> tuple[tuple[bytes, bytes], ...]:
         return () if is_name(node) else super()._xattrs(node)
+
+    def _subject(self, node: int) -> Subject:
+        if not is_name(node):
+            return super()._subject(node)
+        root = self._root_of(self._place(node))
+        if root is None:
+            raise NoData("there is no version yet")
+        return super()._subject(root)
 
     def mkdir(self, parent: int, name: bytes) -> Attr:
         if parent != ROOT:

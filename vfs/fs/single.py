@@ -7,6 +7,7 @@ from pathlib import Path
 
 from vfs.fs.attrs import FOREVER, Attr
 from vfs.fs.nodes import ROOT, position
+from vfs.fs.past import Subject
 from vfs.fs.snapshot import Snapshots
 from vfs.repo.repository import Repository
 
@@ -17,6 +18,7 @@ class SingleRevision(Snapshots):
     def __init__(self, repo: Repository, slot: int) -> None:
         super().__init__(repo)
         self._root_node = position(slot, 0)
+        self._only = self.slot(slot)
 
     def lookup(self, parent: int, name: bytes) -> Attr:
         return self._outward(super().lookup(self._inward(parent), name))
@@ -36,6 +38,9 @@ class SingleRevision(Snapshots):
 
     def _xattrs(self, node: int) -> tuple[tuple[bytes, bytes], ...]:
         return super()._xattrs(self._inward(node))
+
+    def _subject(self, node: int) -> Subject:
+        return super()._subject(self._inward(node))
 
     def _inward(self, node: int) -> int:
         return self._root_node if node == ROOT else node

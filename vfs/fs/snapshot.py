@@ -8,13 +8,15 @@ from typing import Final, NamedTuple
 from vfs.errors import CorruptObject, IsADirectory, NoData, NotFound, NotSupported, ReadOnly
 from vfs.fs.attrs import BLOCK_BYTES, FOREVER, Attr, Statfs, directory_attr, file_attr
 from vfs.fs.nodes import is_position, position, split_position
+from vfs.fs.past import Past, Subject
 from vfs.fs.trace import paths_of
 from vfs.ids import Number
-from vfs.model.entry import Entry, Extra
+from vfs.model.entry import PAST_XATTRS, Entry, Extra
 from vfs.model.node import Leaf, identity
 from vfs.recent import Recent
 from vfs.repo.blobs import FileReader
 from vfs.repo.repository import Repository
+from vfs.repo.treepaths import Path
 from vfs.repo.trees import Found, Place, find, find_directory, walk
 from vfs.store.layout import Slot
 
@@ -46,6 +48,8 @@ class Snapshots:
         self._directories: Recent[int, Directory] = Recent(CACHED_BYTES)
         self._files_read: Recent[int, Entry] = Recent(CACHED_BYTES)
         self._newest_slot = 0  # of those that were looked at here
+        self._past = Past(repo)
+        self._only: Slot | None = None  # the version that all of this is, if there is but one
 
     # directories
 
@@ -187,13 +191,31 @@ class Snapshots:
             raise CorruptObject(f"{where} can't be read at byte {offset}: {error}") from error
 
     def getxattr(self, node: int, name: bytes) -> bytes:
+        if name.startswith(PAST_XATTRS):
+            return self._past.answer(name, self._subject(node))
         for key, value in self._xattrs(node):
             if key == name:
                 return value
         raise NoData(f"there is no attribute {name!r}")
 
     def listxattr(self, node: int) -> list[bytes]:
-        return [key for key, _ in self._xattrs(node)]
+        return [key for key, _ in self._xattrs(node) if not key.startswith(PAST_XATTRS)]
+
+    def _subject(self, node: int) -> Subject:
+        """Return what is known of a node's past. Raises NoData."""
+        if not is_position(node):
+            return Subject(entry=self.file(node), slot=self._only, number=Number(node))
+        directory = self.directory(node)
+        return Subject(
+            entry=directory.entry, slot=self.slot(directory.slot), path=self._path(directory)
+        )
+
+    def _path(self, directory: Directory) -> Path:
+        names: list[bytes] = []
+        while directory.rank:
+            names.append(directory.entry.name)
+            directory = self.directory(position(directory.slot, directory.parent_rank))
+        return tuple(reversed(names))
 
     def _xattrs(self, node: int) -> tuple[tuple[bytes, bytes], ...]:
         entry = self.directory(node).entry if is_position(node) else self.file(node)

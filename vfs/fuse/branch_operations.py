@@ -9,10 +9,10 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import pyfuse3
 import trio
@@ -27,6 +27,7 @@ from vfs.fuse.errnos import async_handler, handler
 from vfs.fuse.flusher import PERIOD_SECONDS, Flusher
 from vfs.fuse.operations import statvfs_data
 from vfs.fuse.writeback import send_dirty_pages
+from vfs.model.entry import PAST_XATTRS
 
 if TYPE_CHECKING:
     from vfs.fs.branch.branch import Branch
@@ -67,6 +68,7 @@ class BranchOperations(pyfuse3.Operations):
         self.st_dev = -1  # of the mount, once there is one
         self._flusher = Flusher(branch, dirty_limit=dirty_limit)
         self._readers: list[FileReader] = []
+        self._past_turn = trio.CapacityLimiter(1)
         self._direct: set[int] = set()  # inodes that O_DIRECT was used on
         self._entry = EntryAttributes()
         self._entry.entry_timeout = self._entry.attr_timeout = TIMEOUT_SECONDS
@@ -263,12 +265,23 @@ class BranchOperations(pyfuse3.Operations):
             change["ctime_ns"] = attr.st_ctime_ns
         return self._fill(inode, self._attributes.setattr(inode, change))
 
+    def getxattr(self, inode: int, name: bytes, ctx: RequestContext) -> Coroutine[Any, Any, bytes]:
+        if name.startswith(PAST_XATTRS):
+            return self._tell_past(inode, name)
+        return self._getxattr(inode, name)
+
     @handler
-    def getxattr(self, inode: int, name: bytes, ctx: RequestContext) -> bytes:
+    def _getxattr(self, inode: int, name: bytes) -> bytes:
         # What the kernel asks before it writes to a file: of nearly all files in vain.
         if name == _CAPABILITY and not self._inodes.row(inode).xattrs:
             raise FUSEError(errno.ENODATA)
         return self._attributes.getxattr(inode, name)
+
+    @async_handler
+    async def _tell_past(self, inode: int, name: bytes) -> bytes:
+        return await trio.to_thread.run_sync(
+            self._branch.past.answer, name, self._branch.ask_past(inode), limiter=self._past_turn
+        )
 
     @handler
     def listxattr(self, inode: int, ctx: RequestContext) -> Sequence[bytes]:

@@ -16,6 +16,9 @@ TARGET_MAX_BYTES: Final = 4095  # PATH_MAX less the NUL, as symlink(2) has it
 XATTRS_MAX_BYTES: Final = 59 * 1024  # with all else there can be, they fit a 16-bit length
 SIZE_MAX_BYTES: Final = 2**63 - 1
 
+PAST_XATTRS: Final = b"user.vfs."
+"""Extended attributes whose names begin so are made up when they are asked for (`vfs.fs.past`)."""
+
 FLAG_BLOB: Final = 1
 """The content is a blob (a list of chunks), not one chunk."""
 

@@ -129,6 +129,11 @@ class Slot(NamedTuple):
     data_set: str
     name: str  # of the branch or tag; the commit's id in hex for the commit itself
 
+    @property
+    def is_difference(self) -> bool:
+        """Say whether the commit holds what differs between two: `name` is `<id>..<id>`."""
+        return ".." in self.name
+
 
 def pack_slot(slot: Slot) -> bytes:
     """Return the value of a `slots` row."""

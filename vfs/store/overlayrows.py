@@ -131,6 +131,12 @@ class OverlayRows:
             value = txn.get(PAIR.pack(self._id, ino), db=self._inodes)
             return None if value is None else decode_inode(bytes(value))
 
+    def is_marked(self, ino: int) -> bool:
+        """Say whether an inode was changed since the last commit."""
+        with self._reading() as txn:
+            key = inode_mark_key(self._id, ino)
+            return txn.get(key, db=self._t["overlay_changes"]) is not None
+
     def name(self, directory: int, name: bytes) -> int | None:
         """Return the inode of a name, or WHITEOUT; None: what the origin says holds."""
         with self._reading() as txn:

@@ -11,12 +11,13 @@ from vfs.errors import (
     IsADirectory,
     NoData,
     NoRoom,
+    NotPermitted,
     NotSupported,
 )
 from vfs.fs.branch import acl
 from vfs.fs.branch.files import OpenFiles
 from vfs.fs.branch.inodes import Inodes, now_ns
-from vfs.model.entry import SIZE_MAX_BYTES, XATTRS_MAX_BYTES
+from vfs.model.entry import PAST_XATTRS, SIZE_MAX_BYTES, XATTRS_MAX_BYTES
 from vfs.model.overlay import InodeRow
 
 _TIMES: Final = frozenset(("atime_ns", "mtime_ns", "ctime_ns"))
@@ -93,14 +94,14 @@ class Attributes:
 
     def listxattr(self, ino: int) -> list[bytes]:
         """Return the names of the extended attributes."""
-        return [key for key, _ in self._inodes.row(ino).xattrs]
+        return [key for key, _ in self._inodes.row(ino).xattrs if not key.startswith(PAST_XATTRS)]
 
     def setxattr(self, ino: int, name: bytes, value: bytes, *, in_group: bool = True) -> None:
         """Set an extended attribute; an access ACL sets the mode as well.
 
         *in_group*: who asks may keep a set-gid bit, as root and members of the group may.
         """
-        _check_name(name)
+        _check_writable(name)
         row = self._inodes.row(ino)
         attributes = dict(row.xattrs)
         mode = row.mode
@@ -126,7 +127,7 @@ class Attributes:
 
     def removexattr(self, ino: int, name: bytes) -> None:
         """Remove an extended attribute. Raises NoData; not for an ACL, which is then the mode."""
-        _check_name(name)
+        _check_writable(name)
         row = self._inodes.row(ino)
         attributes = dict(row.xattrs)
         if attributes.pop(name, None) is None and name not in acl.NAMES:
@@ -145,6 +146,12 @@ def _acl_after_chmod(
         (name, acl.encode(acl.with_mode(acl.parse(value), mode)) if name == acl.ACCESS else value)
         for name, value in xattrs
     )
+
+
+def _check_writable(name: bytes) -> None:
+    _check_name(name)
+    if name.startswith(PAST_XATTRS):
+        raise NotPermitted(f"{name!r} tells of the past, which nobody changes")
 
 
 def _check_name(name: bytes) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 from vfs.errors import NotFound
@@ -20,6 +21,7 @@ from vfs.fs.branch.checkpoint import Checkpoint, Stage
 from vfs.fs.branch.files import OpenFiles
 from vfs.fs.branch.inodes import Inodes
 from vfs.fs.branch.names import Names
+from vfs.fs.branch.past import Asked, BranchPast, asked
 from vfs.fs.branch.restore import Outdated, Restorer
 from vfs.fs.branch.state import State
 from vfs.repo.blobs import FileReader
@@ -120,6 +122,15 @@ class Branch:
     def close(self) -> None:
         """Let go of the store; what is in no checkpoint is lost."""
         self._pool.shutdown()
+
+    def ask_past(self, ino: int) -> Asked:
+        """Return what `past` is to be asked with. Raises NoData, StaleHandle."""
+        return asked(self._state, ino)
+
+    @cached_property
+    def past(self) -> BranchPast:
+        """What tells of the past, in another thread."""
+        return BranchPast(self.store, self.data_set, self.branch, self.overlay)
 
     def new_reader(self) -> FileReader:
         """Return what carries out read plans in another thread."""

@@ -2,7 +2,8 @@
 
 Of the extended attributes, those that belong to the data are kept: `user.*`, `trusted.*` (which
 only root sees), POSIX ACLs and `security.capability`. Labels that a host's policy puts on files
-(`security.selinux`, `.ima`, `.evm`, `.SMACK64`) would be wrong on any other host and are not.
+(`security.selinux`, `.ima`, `.evm`, `.SMACK64`) would be wrong on any other host and are not, and
+neither is `user.vfs.*`, which a mount makes up.
 """
 
 from __future__ import annotations
@@ -15,13 +16,14 @@ from types import TracebackType
 from typing import Final
 
 from vfs.ids import NO_CONTENT
-from vfs.model.entry import TARGET_MAX_BYTES, XATTRS_MAX_BYTES, Entry, Extra, Link
+from vfs.model.entry import PAST_XATTRS, TARGET_MAX_BYTES, XATTRS_MAX_BYTES, Entry, Extra, Link
 from vfs.model.node import Leaf, decode_node, encode_leaf
 
 _KEPT_PREFIXES: Final = ("user.", "trusted.")
 _KEPT: Final = frozenset(
     ("system.posix_acl_access", "system.posix_acl_default", "security.capability")
 )
+_MADE_UP: Final = PAST_XATTRS.decode("ascii")
 _ABSENT: Final = frozenset(
     # Gone since they were listed, or the file system has none.
     (errno.ENODATA, errno.EOPNOTSUPP, errno.ENOSYS, errno.EACCES, errno.EPERM)
@@ -65,7 +67,7 @@ SOURCE: Final = _Source()
 
 def keeps_xattr(name: str) -> bool:
     """Say whether the extended attribute *name* is part of the data."""
-    return name in _KEPT or name.startswith(_KEPT_PREFIXES)
+    return name in _KEPT or (name.startswith(_KEPT_PREFIXES) and not name.startswith(_MADE_UP))
 
 
 def read_xattrs(where: int | bytes) -> Xattrs:
