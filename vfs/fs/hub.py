@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import stat
 from bisect import bisect_right
@@ -15,9 +16,12 @@ from vfs.fs.attrs import FOREVER, Attr
 from vfs.fs.nodes import LINK_RANK, ROOT, is_position, position, split_position
 from vfs.fs.past import Subject
 from vfs.fs.snapshot import Snapshots
-from vfs.model.names import DEFAULT_BRANCH
+from vfs.model.names import DEFAULT_BRANCH, SEPARATOR
+from vfs.repo.differences import Differences, difference_name
 from vfs.repo.repository import Repository
 from vfs.store.refs import Ref
+
+log = logging.getLogger(__name__)
 
 NAMES_TIMEOUT: Final = 0.5
 """Seconds that a name in the top directory may be kept: new versions show within 1 s."""
@@ -34,6 +38,7 @@ class Hub(Snapshots):
         super().__init__(repo)
         self._refs: list[Ref] = []
         self._refs_slot = -1
+        self._differences = Differences(repo.store)
 
     def lookup(self, parent: int, name: bytes) -> Attr:
         if parent != ROOT:
@@ -50,6 +55,8 @@ class Hub(Snapshots):
             raise NotFound(f"there is no {name!r}") from None
         data_set, at, revision = text.partition("@")
         try:
+            if SEPARATOR in revision:
+                return self._root(self._difference(data_set, revision))
             found = self.repo.resolve(data_set, revision if at else DEFAULT_BRANCH)
         except InvalidName as error:
             raise NotFound(str(error)) from None
@@ -117,6 +124,22 @@ class Hub(Snapshots):
     def _root(self, slot: int) -> Attr:
         attr = self._provisional(self.root(slot))
         return attr._replace(entry_timeout=NAMES_TIMEOUT)
+
+    def _difference(self, data_set: str, revision: str) -> int:
+        """Return the slot of what differs between two revisions. Raises NotFound, InvalidName."""
+        ends = revision.partition(SEPARATOR)[0::2]
+        old, new = (self.repo.resolve(data_set, end or DEFAULT_BRANCH).commit for end in ends)
+        slot = self._differences.find(data_set, old, new)
+        if slot is None:
+            self._make_difference(f"{data_set}@{difference_name(old, new)}")
+            slot = self._differences.find(data_set, old, new)
+        if slot is None:
+            raise NotFound(f"there is no '{data_set}@{revision}'")
+        return slot
+
+    def _make_difference(self, name: str) -> None:
+        """Have it made by a process that may write. Raises VfsError."""
+        log.warning("%s is not shown: this mount is read-only, and nobody has made it yet", name)
 
     def _refs_by_slot(self) -> list[Ref]:
         """Return all references by their slots. Each change of one takes a slot."""

@@ -6,13 +6,14 @@ last. Where a branch has changes on top of that, nothing is seen: it would be wr
 
 from __future__ import annotations
 
+import logging
 import os
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
-from vfs.errors import Conflict, IsADirectory, NoData, NotFound, ReadOnly, StaleHandle
+from vfs.errors import Conflict, IsADirectory, NoData, NotFound, ReadOnly, StaleHandle, StoreError
 from vfs.fs.attrs import Attr
 from vfs.fs.hub import NAMES_TIMEOUT, Hub
 from vfs.fs.nodes import ROOT, is_name, name_node, position
@@ -20,6 +21,8 @@ from vfs.fs.past import Subject
 from vfs.model.names import DEFAULT_BRANCH
 from vfs.repo.repository import Repository
 from vfs.store.refs import Ref
+
+log = logging.getLogger(__name__)
 
 _DOTS: Final = 2
 _UNBORN: Final = 1 << 62  # offsets of a listing behind those of all references
@@ -127,6 +130,12 @@ class HubWithBranches(Hub):
         data_set, _, branch = text.partition("@")
         place = _Place(data_set, branch) if branch else _Place(data_set, DEFAULT_BRANCH, "made")
         return self._attr(place)._replace(entry_timeout=0)
+
+    def _make_difference(self, name: str) -> None:
+        try:
+            self._make(name)
+        except StoreError as error:
+            log.warning("%s", error)  # nobody is there who may write
 
     # places
 

@@ -13,6 +13,8 @@ from vfs.model.entry import NAME_MAX_BYTES
 LABEL_MAX: Final = 100  # so that data@<64 hex digits> and data@<name> fit into one file name
 LATEST: Final = "latest"
 DEFAULT_BRANCH: Final = "main"
+SEPARATOR: Final = ".."
+"""Between two revisions, for what differs between them; in no name."""
 
 _LABEL: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 _HEX_ID: Final = re.compile(r"[0-9a-f]{64}")
@@ -40,7 +42,7 @@ def _check_label(name: str, what: str) -> str:
             f"the name of a {what} has {len(name)} characters",
             hint=f"{LABEL_MAX} are allowed",
         )
-    if not _LABEL.fullmatch(name) or ".." in name:
+    if not _LABEL.fullmatch(name) or SEPARATOR in name:
         raise InvalidName(
             f"'{name}' can't name a {what}",
             hint="letters, digits, '.', '_' and '-' are allowed, not '..', '.' or '-' in front",

@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 
 from vfs.errors import CorruptObject
 from vfs.ids import ObjectId
+from vfs.model.names import SEPARATOR
 
 
 class Kind(enum.IntEnum):
@@ -132,7 +133,7 @@ class Slot(NamedTuple):
     @property
     def is_difference(self) -> bool:
         """Say whether the commit holds what differs between two: `name` is `<id>..<id>`."""
-        return ".." in self.name
+        return SEPARATOR in self.name
 
 
 def pack_slot(slot: Slot) -> bytes:

@@ -314,11 +314,15 @@ class RefTable:
             value = txn.get(number_key(number), db=self._t["slots"])
             return None if value is None else unpack_slot(value)
 
+    def add_slot(self, slot: Slot) -> int:
+        """Have the hub show a root that no reference names; return its slot."""
+        return self._env.write(lambda txn: self._take_slot(txn, slot))
+
     def slots_from(self, number: int, limit: int = 1000) -> list[tuple[int, Slot]]:
         """Return slots with their numbers, from *number* on; at most *limit*."""
         with self._env.read() as txn, txn.cursor(self._t["slots"]) as cursor:
-            cursor.set_range(number_key(number))
-            rows = islice(cursor.iternext(), limit)
+            more = cursor.set_range(number_key(number))
+            rows = islice(cursor.iternext(), limit) if more else ()
             return [(key_number(key), unpack_slot(value)) for key, value in rows]
 
     def commit_slot(self, commit: ObjectId) -> int | None:

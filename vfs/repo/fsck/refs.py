@@ -155,13 +155,14 @@ class References:
     def _check_slots(self) -> None:
         for number, slot in self._slots.items():
             label = f"{slot.data_set}@{slot.name}"
-            if number not in self._slots_used and label not in self._told:
+            is_known = number in self._slots_used or slot.is_difference
+            if not is_known and label not in self._told:
                 self._run.found("reference", f"the slot {number} is in no log", label)
 
     def commits(self) -> Iterator[tuple[ObjectId, str]]:
         """Yield the commits that the store knows by themselves, and their data sets."""
         for slot in self._slots.values():
-            if slot.name == slot.commit.hex():
+            if slot.name == slot.commit.hex() or slot.is_difference:
                 yield slot.commit, slot.data_set
 
 
