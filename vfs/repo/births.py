@@ -15,14 +15,12 @@ from typing import TYPE_CHECKING, Final
 from vfs.errors import CorruptObject
 from vfs.ids import NO_CONTENT
 from vfs.model.node import Inner, Leaf
-from vfs.repo.trees import find
+from vfs.repo.trees import Nodes, find
 from vfs.store.births import SEVERAL, Brought
 
 if TYPE_CHECKING:
     from vfs.ids import Number, ObjectId
-    from vfs.model.commit import Commit
     from vfs.repo.repository import Repository
-    from vfs.repo.trees import Nodes
     from vfs.store.births import Run
     from vfs.store.layout import Slot
 
@@ -42,7 +40,9 @@ def leaves_brought(repo: Repository, commit: ObjectId) -> Brought:
     numbering, births = repo.store.numbering, repo.store.births
     numbering.refresh()
     with suppress(CorruptObject):  # of the parent: that keeps nobody from making a new version
-        for leaf_id, leaf in _new_leaves(repo, repo.commit(commit)):
+        # What is read here is read once: it is to push nothing out of the repository's caches.
+        nodes = Nodes(repo.store.reader(cache_bytes=0))
+        for leaf_id, leaf in _new_leaves(repo, nodes, commit):
             number, others = numbering.leaves_of(leaf_id, leaf)
             if number is not None:
                 whole.append(number)
@@ -80,7 +80,7 @@ def _search(repo: Repository, number: Number) -> Slot | None:
     identity = wanted.identity(place[1])
     for slot in _commits(repo):
         left -= 1
-        for _, leaf in _new_leaves(repo, repo.commit(slot.commit)):
+        for _, leaf in _new_leaves(repo, repo.nodes, slot.commit):
             left -= 1
             if left < 0:
                 return None
@@ -97,19 +97,22 @@ def _commits(repo: Repository) -> Iterator[Slot]:
         number = slots[-1][0] + 1
 
 
-def _new_leaves(repo: Repository, commit: Commit) -> Iterator[tuple[ObjectId, Leaf]]:
+def _new_leaves(
+    repo: Repository, nodes: Nodes, commit: ObjectId
+) -> Iterator[tuple[ObjectId, Leaf]]:
     """Yield the leaves of all directories of a commit that its first parent has not there."""
-    old = repo.commit(commit.parents[0]).root.content if commit.parents else NO_CONTENT
-    waiting = [(old, commit.root.content)]
+    record = repo.commit(commit)
+    old = repo.commit(record.parents[0]).root.content if record.parents else NO_CONTENT
+    waiting = [(old, record.root.content)]
     while waiting:
         old, new = waiting.pop()
-        for leaf_id in _leaves_beside(repo.nodes, old, new):
-            leaf = repo.nodes.get(leaf_id)
+        for leaf_id in _leaves_beside(nodes, old, new):
+            leaf = nodes.get(leaf_id)
             assert isinstance(leaf, Leaf)
             yield leaf_id, leaf
             for index in leaf.directories():
                 entry = leaf.entry(index)
-                was = None if old == NO_CONTENT else find(repo.nodes, old, entry.name)
+                was = None if old == NO_CONTENT else find(nodes, old, entry.name)
                 before = was.entry.content if was and was.entry.is_dir else NO_CONTENT
                 if before != entry.content:
                     waiting.append((before, entry.content))

@@ -14,7 +14,7 @@ from vfs.model.commit import Commit
 from vfs.model.names import DEFAULT_BRANCH, LATEST
 from vfs.repo.revparse import HEX_MIN_DIGITS, Revision
 from vfs.store.layout import Slot
-from vfs.store.refs import RefTable
+from vfs.store.refs import RefTable, RefUpdate
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +62,8 @@ class Revisions:
 
     def _base(self, data_set: str, parsed: Revision) -> ObjectId:
         name = DEFAULT_BRANCH if parsed.base == LATEST else parsed.base
+        if parsed.updates_ago is not None:
+            return self._at_update(data_set, name, parsed.updates_ago)
         if parsed.when_ns is not None and parsed.by_log:
             return self._at_log_time(data_set, name, parsed.when_ns)
         ref = self._refs.get(data_set, name)
@@ -105,8 +107,30 @@ class Revisions:
             commit = record.parents[0] if record.parents else None
         raise NotFound(f"the data set '{data_set}' has no version from {iso(when_ns)} or before")
 
+    def _at_update(self, data_set: str, name: str, nth: int) -> ObjectId:
+        updates = self._log(data_set, name)
+        commit = updates[nth].new if nth < len(updates) else None
+        if commit is None:
+            there = sum(update.new is not None for update in updates)
+            raise NotFound(
+                f"'{data_set}@{name}' was nowhere {nth} updates ago",
+                hint=f"its log has {there}: vfs reflog {data_set}@{name}",
+            )
+        return commit
+
+    def _log(self, data_set: str, name: str) -> list[RefUpdate]:
+        """Return the updates of a reference, the last one first. Raises NotFound."""
+        updates = self._refs.log(data_set, name)
+        if not updates:
+            known = [ref.name for ref in self._refs.of(data_set)]
+            raise NotFound(
+                f"the data set '{data_set}' never had a branch or tag '{name}'",
+                hint=near_misses(name, known),
+            )
+        return updates
+
     def _at_log_time(self, data_set: str, name: str, when_ns: int) -> ObjectId:
-        for update in self._refs.log(data_set, name):
+        for update in self._log(data_set, name):
             if update.time_ns <= when_ns and update.new is not None:
                 return update.new
             if update.time_ns <= when_ns:

@@ -3,11 +3,13 @@
 - `main`, `v3`, `5f0c1a`, `latest`: a branch, a tag, the start of a commit id, main's head
 - `{2026-11-01}`, `{yesterday}`: main as it was then, by the time of its commits
 - `main@{2026-11-01T10:00Z}`: a branch or tag as it was then, by its log
+- `main@{1}`: a branch or tag as it was one update before, by its log; `{1}` is `main@{1}`
 - `X~2`, `X^`, `X^2`: the second ancestor, the first parent, the second parent of X
 """
 
 from __future__ import annotations
 
+import calendar
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -25,7 +27,8 @@ _REVISION: Final = re.compile(
     r"(?P<base>[A-Za-z0-9._-]*)(?P<at>@)?(\{(?P<when>[^{}]*)\})?(?P<steps>([~^][0-9]*)*)"
 )
 _STEP: Final = re.compile(r"([~^])([0-9]*)")
-_AGO: Final = re.compile(r"(\d{1,6}) (second|minute|hour|day|week)s? ago")
+_AGO: Final = re.compile(r"(\d{1,6}|an?) (second|minute|hour|day|week|month|year)s? ago")
+_NTH: Final = re.compile(r"[0-9]{1,6}")  # a day has eight digits
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +47,12 @@ class Revision:
     when_ns: int | None  # as it was at this time ...
     by_log: bool  # ... by the reference's log, not by the time of commits
     steps: tuple[Step, ...]
+    updates_ago: int | None = None  # as it was so many updates of the reference before
 
     @property
     def is_plain(self) -> bool:
         """Say whether this is a bare name or id."""
-        return self.when_ns is None and not self.steps
+        return self.when_ns is None and self.updates_ago is None and not self.steps
 
 
 def parse_revision(text: str, now: datetime | None = None) -> Revision:
@@ -57,7 +61,7 @@ def parse_revision(text: str, now: datetime | None = None) -> Revision:
     if match is None or bool(match["at"]) > bool(match["when"] is not None):
         raise InvalidName(
             f"'{text}' is not a revision",
-            hint="a branch, a tag, a commit id, X~n, X^n, {2026-11-01} or main@{yesterday}",
+            hint="a branch, a tag, a commit id, X~n, X^n, {2026-11-01}, main@{yesterday}, main@{1}",
         )
     when = match["when"]
     if when is not None and match["base"] and not match["at"]:
@@ -68,21 +72,24 @@ def parse_revision(text: str, now: datetime | None = None) -> Revision:
         if count > STEP_MAX:
             raise InvalidName(f"'{text}' goes further back than {STEP_MAX} versions")
         steps.append(Step(kind, count))
-    when_ns = None if when is None else parse_time(when, now)
-    return Revision(match["base"] or DEFAULT_BRANCH, when_ns, bool(match["at"]), tuple(steps))
+    updates_ago = int(when) if when is not None and _NTH.fullmatch(when) else None
+    when_ns = None if when is None or updates_ago is not None else parse_time(when, now)
+    base, by_log = match["base"] or DEFAULT_BRANCH, bool(match["at"])
+    return Revision(base, when_ns, by_log, tuple(steps), updates_ago)
 
 
 def parse_time(text: str, now: datetime | None = None) -> int:
     """Return the moment that *text* names, in nanoseconds. Raises InvalidName.
 
-    ISO 8601 (UTC unless it says otherwise), `now`, `today`, `yesterday`, or `3 days ago`. A day
-    alone means its end, so that what was made on that day is in it.
+    ISO 8601 (UTC unless it says otherwise), `now`, `today`, `yesterday`, or `3 days ago`, also
+    written `3.days.ago` or `3_days_ago`. A day alone means its end, so that what was made on that
+    day is in it.
     """
     now = now or datetime.now(UTC)
     words = text.strip().lower().replace("_", " ")
     try:
-        if match := _AGO.fullmatch(words):
-            moment = now - timedelta(**{match[2] + "s": int(match[1])})
+        if match := _AGO.fullmatch(words.replace(".", " ")):
+            moment = _ago(now, 1 if match[1].startswith("a") else int(match[1]), match[2])
         elif words == "now":
             moment = now
         elif words in ("today", "yesterday"):
@@ -99,6 +106,16 @@ def parse_time(text: str, now: datetime | None = None) -> int:
             hint="2026-11-01, 2026-11-01T10:00Z, yesterday, '3 days ago'",
         ) from None
     return (since.days * 86400 + since.seconds) * NS + since.microseconds * 1000
+
+
+def _ago(now: datetime, count: int, unit: str) -> datetime:
+    """Return the moment *count* units before. Raises ValueError, OverflowError."""
+    if unit not in ("month", "year"):
+        return now - timedelta(**{unit + "s": count})
+    months = now.year * 12 + now.month - 1 - count * (12 if unit == "year" else 1)
+    year, month = months // 12, months % 12 + 1
+    day = min(now.day, calendar.monthrange(year, month)[1])
+    return now.replace(year=year, month=month, day=day)
 
 
 def _end_of_day(moment: datetime) -> datetime:

@@ -55,6 +55,11 @@ def commits(repo: Repository, monkeypatch: pytest.MonkeyPatch) -> list[ObjectId]
         ("main@{2026-11-02T11:59}", 0, "link"),
         ("v2@{2026-11-20}", 2, "link"),
         ("side@{now}", 1, "link"),
+        ("main@{0}", 3, "link"),
+        ("main@{1}", 2, "link"),
+        ("{3}", 0, "link"),
+        ("main@{1}~1", 1, "link"),
+        ("v2@{0}", 2, "link"),
     ],
 )
 def test_every_form(
@@ -68,6 +73,16 @@ def test_every_form(
     slot = repo.store.refs.slot(found.slot)
     assert slot is not None
     assert (slot.commit, slot.name) == (commits[number], found.name)
+
+
+def test_updates_that_were_not(repo: Repository, commits: list[ObjectId]) -> None:
+    with pytest.raises(NotFound, match="'data@main' was nowhere 4 updates ago") as caught:
+        repo.resolve("data", "main@{4}")
+    assert "its log has 4" in caught.value.hint
+    for revision in ("mian@{1}", "mian@{yesterday}"):
+        with pytest.raises(NotFound, match="never had a branch or tag 'mian'") as caught:
+            repo.resolve("data", revision)
+        assert "did you mean 'main'?" in caught.value.hint
 
 
 def test_ids_and_their_prefixes(repo: Repository, commits: list[ObjectId]) -> None:
@@ -152,7 +167,7 @@ def test_the_log_knows_where_a_branch_was(
         ("data", "0" * 64, "no revision", ""),
         ("data", "x" * 200, "no revision", ""),
         ("data", "nobody~1", "no revision 'nobody'", ""),
-        ("data", "nobody@{now}", "was not there", ""),
+        ("data", "nobody@{now}", "never had a branch or tag 'nobody'", ""),
         ("data", "main~4", "further than the history", "has 0 parents"),
     ],
 )

@@ -53,6 +53,20 @@ def test_times_behind_a_name(text: str, base: str, by_log: bool) -> None:
     assert parsed.when_ns == ns("2026-11-01T23:59:59.999999")
 
 
+def test_a_month_that_is_shorter() -> None:
+    assert parse_time("1 month ago", datetime(2024, 3, 31, 9, tzinfo=UTC)) == ns("2024-02-29T09:00")
+
+
+@pytest.mark.parametrize(
+    ("text", "base", "updates"),
+    [("main@{1}", "main", 1), ("{0}", "main", 0), ("v1@{12}", "v1", 12)],
+)
+def test_updates_behind_a_name(text: str, base: str, updates: int) -> None:
+    parsed = parse_revision(text, NOW)
+    assert (parsed.base, parsed.updates_ago, parsed.when_ns) == (base, updates, None)
+    assert not parsed.is_plain
+
+
 @pytest.mark.parametrize(
     "text",
     ["main@", "@", "main{2026-11-01}", "main@@{now}", "{now", "now}", "{}", "{{now}}", "a b", "a/b",
@@ -86,6 +100,12 @@ def test_a_name_with_braces_is_explained() -> None:
         ("3 days ago", "2026-11-20T15:30"),
         ("1 week ago", "2026-11-16T15:30"),
         ("90_minutes_ago", "2026-11-23T14:00"),
+        ("2.hours.ago", "2026-11-23T13:30"),
+        ("an hour ago", "2026-11-23T14:30"),
+        ("a month ago", "2026-10-23T15:30"),
+        ("9 months ago", "2026-02-23T15:30"),
+        ("11 months ago", "2025-12-23T15:30"),
+        ("2 years ago", "2024-11-23T15:30"),
         ("1969-12-31T23:59:59", "1969-12-31T23:59:59"),
     ],
 )
@@ -96,7 +116,7 @@ def test_times(text: str, expected: str) -> None:
 @pytest.mark.parametrize(
     "text",
     ["", "tomorrowish", "2026-13-01", "2026-11-31", "days ago", "3 ages ago", "999999 weeks ago",
-     "9999-12-31T23:59:59-23:59x", "0" * 400],
+     "9999-12-31T23:59:59-23:59x", "0" * 400, "9999 years ago", "a b ago", "an ago"],
 )  # fmt: skip
 def test_no_times(text: str) -> None:
     with pytest.raises(InvalidName):
