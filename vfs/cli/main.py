@@ -91,7 +91,8 @@ A store holds data sets; a data set has commits, branches and tags. One mount sh
 of every data set side by side, so that ls, diff -r, rsync and any other program can use them.
 
 A version is written data@REVISION, where REVISION is a branch, a tag, a commit id or the beginning
-of one, REVISION~n (n versions before), {2026-11-23}, {2026-11-23T10:00Z}, or latest; data alone is
+of one, REVISION~n (n versions before), REVISION^n (its n-th parent), {2026-11-23}, {2 weeks ago},
+{2026-11-23T10:00Z}, main@{yesterday}, main@{1} (before its last update), or latest; data alone is
 data@main. A file in it is data@REVISION:PATH.
 """
 

@@ -76,6 +76,7 @@ def _absolute(path: Path) -> Path:
     examples=(
         ("Show all versions of all data sets", "vfs mount /mnt && ls /mnt"),
         ("What changed between two versions", "diff -r /mnt/data@v2 /mnt/data@v3"),
+        ("Copy only what is new or changed", "rsync -a /mnt/data@v2..v3/{added,modified}/ DIR"),
         ("Work in a branch: made from main in no time", "mkdir /mnt/data@exp && cd /mnt/data@exp"),
         ("Show one version alone", "vfs mount data@v3 /srv/data"),
         ("Mount one branch alone, to write to it", "vfs mount data@exp /srv/exp"),
