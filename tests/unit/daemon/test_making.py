@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 
 from tests.support.versions import commit
-from vfs.daemon import making, sockets
-from vfs.errors import AlreadyExists, NotFound, NotPermitted, StoreError, VfsError
+from vfs.daemon import lockfile, making, private, sockets
+from vfs.daemon.registry import RUN_DIR
+from vfs.errors import AlreadyExists, Conflict, NotFound, NotPermitted, StoreError, VfsError
 from vfs.fuse.messages import decode_answer
+from vfs.repo.differences import Differences
 from vfs.repo.repository import Repository
 
 
@@ -118,3 +120,60 @@ def test_nonsense_through_a_socket(
 def test_nobody_listens(store: Path) -> None:
     with pytest.raises(StoreError, match="can't be made"):
         making.ask(store, "none.sock", "data@exp")
+
+
+# what differs between two versions
+
+
+def found(store: Path) -> int | None:
+    with Repository.open(store) as repo:
+        commit_id = repo.resolve("data", "v1").commit
+        return Differences(repo.store).find("data", commit_id, commit_id)
+
+
+def test_a_difference_is_made_once(store: Path, pair: tuple[socket.socket, socket.socket]) -> None:
+    ours, theirs = pair
+    ours.sendall(b'"data@v1..main"\n')
+    in_child(store, theirs)
+    assert decode_answer(sockets.read_line(ours, 4096)) == {}
+    first = found(store)
+    assert first is not None
+    making.make_difference(store, "data@v1..main")
+    assert found(store) == first
+    assert branches(store) == {"data@main"}
+
+
+def test_whoever_asked_may_be_gone(store: Path, pair: tuple[socket.socket, socket.socket]) -> None:
+    ours, theirs = pair
+    ours.sendall(b'"data@v1..main"\n')
+    ours.close()
+    in_child(store, theirs)
+    assert found(store) is not None
+
+
+@pytest.mark.parametrize("name", ["data@v1..v9", "none@v1..v1", "..", "data@v1...v1"])
+def test_no_difference(store: Path, name: str) -> None:
+    with pytest.raises(VfsError):
+        making.make_difference(store, name)
+
+
+def test_one_difference_at_a_time(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(making, "_TURN_PAUSE_SECONDS", 0)
+    with (
+        private.opened(store / RUN_DIR, make=True) as directory,
+        (store / RUN_DIR / "differences.lock").open("w") as file,
+    ):
+        assert lockfile.lock(file.fileno())
+        with pytest.raises(Conflict, match="another difference"):
+            making.make_difference(store, "data@v1..main")
+        lockfile.unlink(directory, "differences.lock")
+    making.make_difference(store, "data@v1..main")
+
+
+def test_one_that_takes_its_time_is_busy(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(making, "PATIENCE_SECONDS", 0.01)
+    with (
+        sockets.listening(store, "deaf.sock"),
+        pytest.raises(Conflict, match="is still being made"),
+    ):
+        making.ask(store, "deaf.sock", "data@v1..main")

@@ -356,6 +356,15 @@ def test_a_damaged_row_of_a_leaf(store: Path) -> None:
     assert any(damaged.places for damaged in damages)
 
 
+@pytest.mark.parametrize("first", [None, 0, (1 << 40) + 1, 1])
+def test_damaged_births(store: Path, first: int | None) -> None:
+    value = b"short" if first is None else struct.pack(">Q32s", first, bytes(32))
+    put(store, "births", number_key(1 << 40), value)
+    damaged = only(store)
+    assert (damaged.kind, damaged.places) == ("table", [])
+    assert "'births' is damaged" in damaged.message
+
+
 # ------------------------------------------------------------------------- references and commits
 
 
