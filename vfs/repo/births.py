@@ -68,7 +68,12 @@ def birth(repo: Repository, number: Number) -> Slot | None:
     leaf = repo.store.numbering.leaf_of(number)
     commit = None if leaf is None else repo.store.births.commit_of(leaf)
     own = None if commit in (None, SEVERAL) else refs.commit_slot(commit)
-    return _search(repo, number) if own is None else refs.slot(own)
+    if own is not None:
+        return refs.slot(own)
+    try:
+        return _search(repo, number)
+    except CorruptObject:  # what can't be read may be where it is from
+        return None
 
 
 def _search(repo: Repository, number: Number) -> Slot | None:

@@ -32,11 +32,9 @@ class Brought(NamedTuple):
     parts: tuple[Run, ...] = ()  # leaves that it may only have some entries of
 
 
+NOTHING: Final = Brought()
 SEVERAL: Final = NO_CONTENT
 _ROW: Final = struct.Struct(">Q32s")
-
-
-NOTHING: Final = Brought()
 
 
 class Births:
