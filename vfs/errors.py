@@ -99,5 +99,9 @@ class SourceProblem(VfsError):
     """Files of an import could not be read, or changed while they were read."""
 
 
+class ExportProblem(VfsError):
+    """What an export makes could not be written."""
+
+
 class MountProblem(VfsError):
     """A mount could not be made, found or ended."""

@@ -41,6 +41,9 @@ SECTIONS: Final[Mapping[str, Mapping[str, Lazy]]] = {
     "Put data in": {
         "import": Lazy("vfs.cli.importing", "import_", "Import files as a new version."),
     },
+    "Take data out": {
+        "export": Lazy("vfs.cli.exporting", "export", "Write a version to a directory or archive."),
+    },
     "See it as files": {
         "mount": Lazy("vfs.cli.mounting", "mount", "Show versions as files."),
         "umount": Lazy("vfs.cli.mounting", "umount", "End a mount."),
@@ -77,6 +80,7 @@ SECTIONS: Final[Mapping[str, Mapping[str, Lazy]]] = {
     },
     "Keep it sound": {
         "fsck": Lazy("vfs.cli.checking", "fsck", "Check the store."),
+        "backup": Lazy("vfs.cli.backup", "backup", "Write the whole store into one file."),
     },
     "Other": {
         "completion": Lazy("vfs.cli.completion", "completion", "Print a completion script."),

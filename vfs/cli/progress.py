@@ -1,4 +1,4 @@
-"""A progress bar for imports, on standard error, where that is a terminal; else silence."""
+"""A progress bar for imports and exports, on standard error, where that is a terminal; else silence."""
 
 from __future__ import annotations
 

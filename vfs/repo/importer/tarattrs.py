@@ -19,6 +19,7 @@ _ACLS: Final = {
     b"SCHILY.acl.access": b"system.posix_acl_access",
     b"SCHILY.acl.default": b"system.posix_acl_default",
 }
+ACL_KEYS: Final = {name: key for key, name in _ACLS.items()}
 _MAY_BE_EMPTY: Final = (b"user.", b"trusted.")
 """An empty value of any other key of pax says that there is no such thing."""
 
@@ -27,6 +28,14 @@ _ACL_HEAD: Final = struct.pack("<I", 2)
 _ACL_ENTRY: Final = struct.Struct("<HHI")
 _NO_ID: Final = 2**32 - 1
 _OWNER, _USER, _GROUP_OWNER, _GROUP, _MASK, _OTHER = 0x01, 0x02, 0x04, 0x08, 0x10, 0x20
+_TAG_NAMES: Final = {
+    _OWNER: b"user",
+    _USER: b"user",
+    _GROUP_OWNER: b"group",
+    _GROUP: b"group",
+    _MASK: b"mask",
+    _OTHER: b"other",
+}
 _MINIMAL: Final = 3  # an access ACL of three entries says what the mode says
 
 
@@ -48,7 +57,7 @@ def xattrs_of(headers: Mapping[bytes, bytes]) -> tuple[Xattrs, list[str]]:
                 name = _ACLS[key]
                 value = acl_from_text(value, is_default=key.endswith(b"default"))
             elif key.startswith(_SCHILY):
-                name = key[len(_SCHILY) :]
+                name = key[len(_SCHILY) :].replace(b"%3D", b"=").replace(b"%25", b"%")  # GNU tar's
             elif key.startswith(_LIBARCHIVE):
                 name = unquote_to_bytes(key[len(_LIBARCHIVE) :])
                 value = base64.b64decode(value + b"=" * (-len(value) % 4), validate=True)
@@ -84,6 +93,29 @@ def acl_from_text(text: bytes, *, is_default: bool) -> bytes:
         raise BadAttribute("it is no complete ACL")
     entries.sort(key=lambda entry: (entry[0], entry[2]))
     return _ACL_HEAD + b"".join(_ACL_ENTRY.pack(*entry) for entry in entries)
+
+
+def acl_to_text(value: bytes, *, is_default: bool) -> bytes:
+    """Return the text of an ACL in the kernel's form; b"" where no text is read back as that.
+
+    Users and groups are numbers in it: their names may be another's elsewhere.
+    """
+    lines = []
+    if len(value) < len(_ACL_HEAD) or (len(value) - len(_ACL_HEAD)) % _ACL_ENTRY.size:
+        return b""
+    for tag, bits, who in _ACL_ENTRY.iter_unpack(value[len(_ACL_HEAD) :]):
+        if tag not in _TAG_NAMES or bits > 7:
+            return b""
+        name = b"%d" % who if tag in (_USER, _GROUP) else b""
+        rights = bytes(
+            c if bits & bit else ord("-") for c, bit in zip(b"rwx", (4, 2, 1), strict=True)
+        )
+        lines.append(b":".join((_TAG_NAMES[tag], name, rights)))
+    text = b"\n".join(lines)
+    try:
+        return text if acl_from_text(text, is_default=is_default) == value else b""
+    except BadAttribute:
+        return b""
 
 
 def _acl_entry(fields: list[bytes]) -> tuple[int, int, int]:

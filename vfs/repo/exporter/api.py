@@ -1,0 +1,50 @@
+"""What the caller of an export gives and gets. Knows nothing of how it is done."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Final
+
+from vfs.repo.importer.api import Problem
+
+KEPT_PROBLEMS: Final = 10_000
+"""More are counted only."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportOptions:
+    """How to export."""
+
+    replace: bool = False  # a directory that is there is no obstacle, and goes
+    partial: bool = False  # leave out files whose content can't be read
+    jobs: int | None = None  # threads; None: as many as there are cores
+
+
+@dataclass(slots=True)
+class ExportResult:
+    """What was written. Several threads may add to it."""
+
+    files: int = 0  # all that is no directory
+    directories: int = 0
+    bytes: int = 0  # the sizes of the regular files
+    problems: list[Problem] = field(default_factory=list)  # what was left out, some of it
+    problem_count: int = 0
+    lost: Counter[str] = field(default_factory=Counter)
+    """How many files lack an attribute, by what it is."""
+
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def left_out(self, path: bytes, reason: str) -> None:
+        """Note what is not in the export, and why."""
+        with self._lock:
+            self.problem_count += 1
+            if len(self.problems) < KEPT_PROBLEMS:
+                self.problems.append(Problem(path, reason))
+
+    def wrote(self, files: int, size: int) -> None:
+        """Count files that are done."""
+        with self._lock:
+            self.files += files
+            self.bytes += size

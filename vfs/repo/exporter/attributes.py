@@ -1,0 +1,86 @@
+"""Giving files of an export their owner, attributes, mode and time. Knows no store.
+
+What this user, or the file system, can't do is counted by reason, not raised: any user can export a
+version with files of many owners, and is told once what is not as it was.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import threading
+from collections import Counter
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from vfs.model.entry import Entry, Extra
+
+_REFUSED: Final = frozenset((errno.EPERM, errno.EACCES, errno.EINVAL))
+_TOO_LARGE: Final = frozenset((errno.ENOSPC, errno.E2BIG, errno.ERANGE))
+_UNSUPPORTED: Final = frozenset((errno.EOPNOTSUPP, errno.ENOSYS))
+OWNERS: Final = "owners and groups that only root can set"
+
+
+class Attributes:
+    """Sets attributes, and counts what can't be set. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._is_root = os.geteuid() == 0
+        self._lock = threading.Lock()
+        self.lost: Counter[str] = Counter()
+        """How many files lack what, by what it is."""
+
+    def set_open(self, fd: int, entry: Entry, extra: Extra) -> None:
+        """Set all attributes of an open file or directory. Raises OSError."""
+        self._own(fd, entry)
+        for name, value in extra.xattrs:
+            self._set_xattr(fd, name, value)
+        os.fchmod(fd, stat.S_IMODE(entry.mode))
+        os.utime(fd, ns=(entry.mtime_ns, entry.mtime_ns))
+
+    def set_named(self, directory: int, entry: Entry, extra: Extra) -> None:
+        """Set all attributes of what can't be opened: a symlink, a fifo. Raises OSError."""
+        try:
+            os.chown(entry.name, *self._owner(entry), dir_fd=directory, follow_symlinks=False)
+        except PermissionError:
+            self._lose(OWNERS)
+        if extra.xattrs:  # Linux has no call for them that takes a directory
+            path = b"/proc/self/fd/%d/%s" % (directory, entry.name)
+            for name, value in extra.xattrs:
+                self._set_xattr(path, name, value)
+        if not stat.S_ISLNK(entry.mode):  # it was just made, and is no symlink
+            os.chmod(entry.name, stat.S_IMODE(entry.mode), dir_fd=directory)
+        times = (entry.mtime_ns, entry.mtime_ns)
+        os.utime(entry.name, ns=times, dir_fd=directory, follow_symlinks=False)
+
+    def _own(self, fd: int, entry: Entry) -> None:
+        try:
+            os.fchown(fd, *self._owner(entry))
+        except PermissionError:
+            self._lose(OWNERS)
+
+    def _owner(self, entry: Entry) -> tuple[int, int]:
+        """Return whom to give it to; groups that a user is in can be had without being root."""
+        if self._is_root or entry.uid == os.geteuid():
+            return entry.uid, entry.gid
+        self._lose(OWNERS)
+        return -1, -1
+
+    def _set_xattr(self, where: int | bytes, name: bytes, value: bytes) -> None:
+        try:
+            os.setxattr(where, name, value, follow_symlinks=isinstance(where, int))
+        except OSError as error:
+            shown = name.decode("utf-8", "backslashreplace")
+            if error.errno in _UNSUPPORTED:
+                self._lose(f"the attribute '{shown}', which the file system does not have")
+            elif error.errno in _REFUSED:
+                self._lose(f"the attribute '{shown}', which this user can't set")
+            elif error.errno in _TOO_LARGE:
+                self._lose(f"the attribute '{shown}', for which the file system has no room")
+            else:
+                raise
+
+    def _lose(self, what: str) -> None:
+        with self._lock:
+            self.lost[what] += 1
