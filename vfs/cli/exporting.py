@@ -99,7 +99,7 @@ def export(
     if as_json:
         output.write_json(_record(result, took))
     else:
-        held = f"{output.plural(result.files, 'file')}, {output.size(result.bytes)}"
+        held = f"{output.plural(result.files, 'file')}, {output.size(result.size)}"
         note(f"exported {target}: {held}; {output.seconds(took)}, {_rate(result, took)}")
 
 
@@ -156,16 +156,16 @@ def _write_losses(result: ExportResult) -> None:
 
 def _rate(result: ExportResult, took: float) -> str:
     seconds = max(took, 1e-6)
-    if not result.bytes:
+    if not result.size:
         return f"{result.files / seconds:,.0f} files/s"
-    return f"{output.size(result.bytes / seconds)}/s"
+    return f"{output.size(result.size / seconds)}/s"
 
 
 def _record(result: ExportResult, took: float) -> dict[str, Any]:
     return {
         "files": result.files,
         "directories": result.directories,
-        "bytes": result.bytes,
+        "bytes": result.size,
         "seconds": round(took, 3),
         "problem_count": result.problem_count,
         "problems": [

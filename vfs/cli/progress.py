@@ -1,4 +1,4 @@
-"""A progress bar for imports and exports, on standard error, where that is a terminal; else silence."""
+"""A progress bar for imports and exports, on standard error where that is a terminal."""
 
 from __future__ import annotations
 

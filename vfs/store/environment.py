@@ -312,6 +312,27 @@ class Environment:
         """Free the slots of readers that were killed; return how many there were."""
         return self._env.reader_check()
 
+    def copy_to(self, fd: int) -> None:
+        """Write a data file with what is in use now, and no free pages, to an open file.
+
+        It is one snapshot, whatever is written meanwhile. Raises StoreError.
+        """
+        with self.read():
+            pass  # another process's resize is adopted
+        self.gate.enter()
+        try:
+            with translated(self.path):
+                self._env.copyfd(fd, compact=True)
+        finally:
+            self.gate.leave()
+
+    def used_bytes(self) -> int:
+        """Return what `copy_to` would write now, in bytes."""
+        with self.read() as txn:
+            stats = [self._env.stat(), *map(txn.stat, self.tables.values())]
+        pages = sum(s["branch_pages"] + s["leaf_pages"] + s["overflow_pages"] for s in stats)
+        return (pages + 2) * int(stats[0]["psize"])  # two meta pages
+
     def page_bytes(self) -> int:
         """Return the size of the pages in use, in bytes: what the data file has to hold."""
         info = self._env.info()

@@ -175,6 +175,14 @@ class Store:
         """Return what the store takes on disk, in bytes."""
         return (self.path / "data.mdb").stat().st_blocks * 512
 
+    def copy_to(self, fd: int) -> None:
+        """Write a data file with all of the store as it is now (see `Environment.copy_to`)."""
+        self._env.copy_to(fd)
+
+    def used_bytes(self) -> int:
+        """Return what `copy_to` would write now, in bytes."""
+        return self._env.used_bytes()
+
     def page_bytes(self) -> int:
         """Return how much of the data file is in use, freed pages included."""
         return self._env.page_bytes()

@@ -28,7 +28,7 @@ class ExportResult:
 
     files: int = 0  # all that is no directory
     directories: int = 0
-    bytes: int = 0  # the sizes of the regular files
+    size: int = 0  # bytes of the regular files
     problems: list[Problem] = field(default_factory=list)  # what was left out, some of it
     problem_count: int = 0
     lost: Counter[str] = field(default_factory=Counter)
@@ -47,4 +47,4 @@ class ExportResult:
         """Count files that are done."""
         with self._lock:
             self.files += files
-            self.bytes += size
+            self.size += size

@@ -1,4 +1,4 @@
-"""Writing a version as a tar archive: a stream, in the order of a walk, the same bytes each time."""
+"""Writing a version as a tar archive: a stream, in the order of a walk."""
 
 from __future__ import annotations
 

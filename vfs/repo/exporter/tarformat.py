@@ -1,8 +1,8 @@
 """The tar format: from an entry to the headers of its member. Knows no store.
 
 The archive is POSIX's pax, as GNU tar, libarchive and Python's tarfile read it, with what the first
-two agree on beyond POSIX: `SCHILY.xattr.*` and `SCHILY.acl.*`, and sparse files in the form 1.0 of GNU.
-tarfile itself is not used to write: it takes 80 us for each member, names that are text, and
+two agree on beyond POSIX: `SCHILY.xattr.*` and `SCHILY.acl.*`, and sparse files in the form 1.0 of
+GNU. tarfile itself is not used to write: it takes 80 us for each member, names that are text, and
 times that are floats.
 
 Everything depends on the entry alone, so the same version gives the same bytes.
@@ -64,7 +64,7 @@ def member(
     if kind == DIRECTORY and path:
         name += b"/"
     target = extra.target if link is None else b"./" + link
-    records = _attributes(entry, extra) if link is None else []
+    records = _attributes(extra) if link is None else []
     records += _long_names(name, target)
     return _with_records(name, target, kind, entry, extra, stored, records)
 
@@ -82,7 +82,7 @@ def sparse_member(path: bytes, entry: Entry, extra: Extra, extents: Extents) -> 
         (b"GNU.sparse.minor", b"0"),
         (b"GNU.sparse.name", name),
         (b"GNU.sparse.realsize", b"%d" % entry.size),
-        *_attributes(entry, extra),
+        *_attributes(extra),
     ]
     stored = len(table) + sum(length for _, length in extents)
     # Whoever does not know of sparse files unpacks the map with the data under this name.
@@ -199,7 +199,7 @@ def _is_utf8(value: bytes) -> bool:
     return True
 
 
-def _attributes(entry: Entry, extra: Extra) -> list[tuple[bytes, bytes]]:
+def _attributes(extra: Extra) -> list[tuple[bytes, bytes]]:
     records = []
     for name, value in extra.xattrs:
         text = acl_to_text(value, is_default=name.endswith(b"default")) if name in ACL_KEYS else b""
