@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -29,13 +30,37 @@ _REFRESHES_PER_S: Final = 10
             "The paths that are damaged, in a script",
             "vfs fsck --json | jq -r '.damages[].places[]'",
         ),
+        (
+            "Mend what is damaged, with what a backup and another copy of the store have",
+            "vfs fsck --repair --from /backups/store.vfsbackup --from /mnt/old/store",
+        ),
     ),
 )
 @click.option("--data", is_flag=True, help="Read and verify all content, too.")
+@click.option("--repair", is_flag=True, help="Mend what can be mended, and check again.")
+@click.option(
+    "--from",
+    "copies",
+    metavar="COPY",
+    multiple=True,
+    type=click.Path(exists=True, path_type=Path),
+    help="With --repair: another store, or a backup, to take lost content from; may be repeated.",
+)
+@click.option("--dry-run", is_flag=True, help="With --repair: only say what would be done.")
 @json_option
 @click.pass_context
 @pass_settings
-def fsck(settings: Settings, ctx: click.Context, /, data: bool, as_json: bool) -> None:
+def fsck(
+    settings: Settings,
+    ctx: click.Context,
+    /,
+    data: bool,
+    as_json: bool,
+    *,
+    repair: bool,
+    copies: tuple[Path, ...],
+    dry_run: bool,
+) -> None:
     """Check the store.
 
     Follows every reference to all that it leads to: log, versions, directories, files' lists of
@@ -44,30 +69,48 @@ def fsck(settings: Settings, ctx: click.Context, /, data: bool, as_json: bool) -
     files are what they were is found out with --data alone, as that reads the whole store.
 
     The store may be in use meanwhile: it is checked as it was when the check began, and nothing has
-    to wait. Nothing is repaired or changed.
+    to wait. Without --repair nothing is changed.
 
     Each damage is a line: the versions and paths that it touches, as data@revision:path, and what
     is wrong. Of many places twenty are named, four of a
     version. Objects that no version needs, such as an interrupted
     import leaves, are no damage while they are sound.
 
+    --repair reads all content (--data), and then puts right what can be proved: content that is
+    damaged or missing is stored again from a COPY, by its hash, whatever store that is of; branches
+    and tags become what their logs say; the tables of inode numbers are made from the directories.
+    What nothing proves stays as it is and is listed, as are changes that were not committed. Each
+    thing done is a line. Where LMDB's own pages are damaged nothing is done: restore a backup.
+
     JSON: clean, damages, a list of kind (lmdb, table, object, tree, commit, reference, number,
     overlay), message, places, more (places that are not named), object (its id, or null), and
-    untold (damages that are not in the list, of more than 10,000); counts, of what was looked at.
+    untold (damages that are not in the list, of more than 10,000); counts, of what was looked at;
+    with --repair, repaired, a list of lines, and all else of the check afterwards.
 
     Exit codes: 0 nothing is damaged, 1 something is, or there is no store; 2 the command line is
     wrong.
     """
     from vfs.repo.fsck import check_store
 
+    if not repair and (copies or dry_run):
+        raise click.UsageError("--from and --dry-run belong to --repair")
     begun = time.monotonic()
+    done = None
     with _progress() as on_progress:
-        report = check_store(settings.store, data=data, on_progress=on_progress)
+        if repair:
+            from vfs.repo.repair import repair_store
+
+            mended = repair_store(settings.store, copies, dry_run=dry_run, on_progress=on_progress)
+            report, done = mended.report, mended.done
+        else:
+            report = check_store(settings.store, data=data, on_progress=on_progress)
     if as_json:
-        output.write_json(_record(report))
+        output.write_json(_record(report) | ({} if done is None else {"repaired": done}))
     else:
+        verb = "would repair" if dry_run else "repaired"
+        output.write_lines(f"{verb}: {output.printable(line)}".encode() for line in done or ())
         output.write_lines(_line(damage).encode() for damage in report.damages)
-        note(_summary(report, time.monotonic() - begun, data=data))
+        note(_summary(report, time.monotonic() - begun, data=data or repair))
     if not report.is_clean:
         ctx.exit(1)
 

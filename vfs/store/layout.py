@@ -45,6 +45,9 @@ _NUMBER: Final = struct.Struct("<IIH")
 _KEY: Final = struct.Struct(">Q")
 _SLOT: Final = struct.Struct("<32sB")
 
+NUMBER_BYTES: Final = _NUMBER.size
+"""Of a row of the table `numbers`."""
+
 BLOCK_BYTES: Final = 4 * 4096 - 16
 """Of a value of the table `blocks`: with LMDB's header it fills four pages to the last byte."""
 

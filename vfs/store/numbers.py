@@ -10,6 +10,7 @@ one number (for 10^6 files with a probability of 10^-7): the second then gets an
 from __future__ import annotations
 
 import stat
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 from blake3 import blake3
@@ -57,17 +58,30 @@ class Numbering:
 
     def number(self, identity: bytes) -> Number:
         """Return the inode number of an entry (see `vfs.model.node.identity`)."""
-        digest = blake3(identity, key=self._secret).digest(_DIGEST_BYTES)
+        digest = self.digest(identity)
         if self._collided and digest in self._collided:
             return self._collided[digest]
         return _own_number(digest)
 
     def row_of(self, identity: bytes) -> tuple[Number, int]:
         """Return the inode number of an entry, and the check that its row has to hold."""
-        digest = blake3(identity, key=self._secret).digest(_DIGEST_BYTES)
+        digest = self.digest(identity)
         number = self._collided.get(digest) if self._collided else None
         check = int.from_bytes(digest[8:12], "little")
         return _own_number(digest) if number is None else number, check
+
+    def digest(self, identity: bytes) -> bytes:
+        """Return what an entry's number is made of: its key in the table `collisions`."""
+        return blake3(identity, key=self._secret).digest(_DIGEST_BYTES)
+
+    def candidates(self, identity: bytes) -> Iterator[Number]:
+        """Yield the numbers of which an entry gets the first that is free, without an end."""
+        salted = self.digest(identity)
+        while True:
+            number = _own_number(salted)
+            if number >= RESERVED:
+                yield number
+            salted = blake3(salted, key=self._secret).digest(_DIGEST_BYTES)
 
     def locate(self, number: Number) -> tuple[ObjectId, int] | None:
         """Return the leaf and the index in it of an entry with *number*; None for a wrong one."""
@@ -123,7 +137,7 @@ class Numbering:
         for index in range(len(leaf)):
             if stat.S_ISDIR(leaf.mode(index)):
                 continue  # a directory's node is its position (vfs.fs.nodes)
-            digest = blake3(leaf.identity(index), key=self._secret).digest(_DIGEST_BYTES)
+            digest = self.digest(leaf.identity(index))
             number = _own_number(digest)
             check = int.from_bytes(digest[8:12], "little")
             found = txn.get(number_key(number), db=tables["numbers"])

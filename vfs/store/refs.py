@@ -194,9 +194,9 @@ class RefTable:
         slot = self._take_slot(txn, Slot(change.new, data_set, name))
         before = old.commit if old else None
         self._log(txn, key, RefUpdate(slot, kind, before, change.new, time_ns, who, why))
-        row = _REF.pack(_KINDS.index(kind), change.new, slot, time_ns)
-        txn.put(key, row, db=self._t["refs"])
-        return Ref(data_set, name, kind, change.new, slot, time_ns)
+        ref = Ref(data_set, name, kind, change.new, slot, time_ns)
+        txn.put(key, pack_ref(ref), db=self._t["refs"])
+        return ref
 
     def require_committed(self, data_set: str, branch: str) -> None:
         """Raise Conflict when a branch has changes that are not committed."""
@@ -360,6 +360,11 @@ def _ascii(raw: bytes | memoryview) -> str:
         return bytes(raw).decode("ascii")
     except UnicodeDecodeError:
         raise CorruptObject("the table of references is damaged") from None
+
+
+def pack_ref(ref: Ref) -> bytes:
+    """Return the value of a `refs` row."""
+    return _REF.pack(_KINDS.index(ref.kind), ref.commit, ref.slot, ref.time_ns)
 
 
 def unpack_ref(data_set: str, name: str, value: memoryview) -> Ref:

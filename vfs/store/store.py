@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
-from vfs.errors import AlreadyExists, StoreError
+from vfs.errors import AlreadyExists, Conflict, StoreError
 from vfs.ids import ObjectId
 from vfs.store.births import Births
 from vfs.store.environment import LATER_TABLES, TABLES, Environment
@@ -41,6 +41,19 @@ class ObjectCounts:
     objects: int
     bytes: int  # before compression
     stored: int  # after it; of what is compressed together, its share
+
+
+ROWS_AT_ONCE: Final = 2000
+"""Rows for one `Store.mend`: each may dirty a page of its own."""
+
+
+class RowChange(NamedTuple):
+    """A row of a table as it is, and as it is to be; None for no row."""
+
+    table: str
+    key: bytes
+    before: bytes | None
+    after: bytes | None
 
 
 class Store:
@@ -144,6 +157,25 @@ class Store:
         with self._env.hold() as txn:
             env = HeldEnvironment(self._env, txn)
             yield HeldStore(self.path, env, self._identity, self._secret)
+
+    def mend(self, changes: Sequence[RowChange]) -> None:
+        """Make all *changes* in one transaction, for whoever repairs rows; keep them few.
+
+        Raises Conflict, and changes nothing, when a row is not what it is to be changed from.
+        """
+        tables = self._env.tables
+
+        def change(txn: lmdb.Transaction[memoryview]) -> None:
+            for table, key, before, after in changes:
+                there = txn.get(key, db=tables[table])
+                if (None if there is None else bytes(there)) != before:
+                    raise Conflict(f"a row of '{table}' changed meanwhile", hint="try again")
+                if after is None:
+                    txn.delete(key, db=tables[table])
+                else:
+                    txn.put(key, after, db=tables[table])
+
+        self._env.write(change)
 
     def reader(self, *, cache_bytes: int = CACHE_BYTES) -> Reader:
         """Return a reader, for one thread."""

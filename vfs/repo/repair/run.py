@@ -1,0 +1,66 @@
+"""A repair: check, mend what can be mended, and check again, as often as that finds more."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from vfs.repo.fsck import Damage, Report, check_store
+from vfs.repo.fsck.report import OnProgress
+from vfs.repo.repair.numbers import repair_numbers
+from vfs.repo.repair.objects import drop_malformed, repair_objects
+from vfs.repo.repair.refs import repair_references
+from vfs.repo.repair.sources import open_source
+from vfs.store.store import Store
+
+ROUNDS_MAX: Final = 100
+"""A directory that is there again may show that others below it are missing: a round a level."""
+
+
+@dataclass(slots=True)
+class Repair:
+    """What a repair did, and what is left."""
+
+    done: list[str] = field(default_factory=list)
+    """What was mended, or with a dry run what would be; a line each."""
+
+    report: Report = field(default_factory=Report)  # of the last check
+
+
+def repair_store(
+    path: Path,
+    copies: Sequence[Path],
+    *,
+    dry_run: bool = False,
+    on_progress: OnProgress | None = None,
+) -> Repair:
+    """Mend what is damaged in the store at *path*, from itself and from *copies*.
+
+    A copy is a store, or a backup of one. What can't be proved to be right is left as it is. Where
+    LMDB's own pages are damaged, nothing is changed.
+
+    Raises StoreError when there is no store, InvalidInput for a copy that is none.
+    """
+    repair = Repair()
+    before: list[Damage] = []
+    with ExitStack() as stack:
+        others = [stack.enter_context(open_source(copy, path)) for copy in copies]
+        for _ in range(1 if dry_run else ROUNDS_MAX):
+            repair.report = report = check_store(path, data=True, on_progress=on_progress)
+            kinds = {damage.kind for damage in report.damages}
+            if report.is_clean or "lmdb" in kinds or report.damages == before:
+                break
+            before = report.damages
+            with Store.open(path) as store:
+                done = drop_malformed(store, dry_run=dry_run)
+                done += repair_references(store, dry_run=dry_run)
+                done += repair_objects(store, report.damages, others, dry_run=dry_run)
+                if kinds & {"number", "table"}:
+                    done += repair_numbers(store, dry_run=dry_run)
+            repair.done += done
+            if not done:
+                break
+    return repair
