@@ -57,7 +57,7 @@ class _Numbers:
         self._numbering = held.numbering
         self._after: dict[tuple[str, bytes], bytes | None] = {}
         self._bad_leaves: set[bytes] = set()
-        self._new_leaves: dict[ObjectId, int] = {}
+        self._leaf_numbers: dict[ObjectId, int] = {}
         self._next_leaf = held.last_number("leaves") + 1
         self._some_leaf: ObjectId | None = None
         self._leaves: Recent[ObjectId, Leaf] = Recent(_LEAVES_KEPT)
@@ -103,6 +103,8 @@ class _Numbers:
         for key, value in self._held.rows("leaves"):
             if len(key) != 8 or len(value) != ID_BYTES or not self._is_tree(bytes(value)):
                 self._bad_leaves.add(key)
+            else:
+                self._leaf_numbers.setdefault(ObjectId(bytes(value)), key_number(key))
 
     def _is_tree(self, oid: bytes) -> bool:
         row = self._held.row("objects", oid)
@@ -209,9 +211,9 @@ class _Numbers:
         return key == (number or number_key(next(self._numbering.candidates(identity))))
 
     def _leaf_number(self, oid: ObjectId) -> int:
-        number = self._new_leaves.get(oid)
+        number = self._leaf_numbers.get(oid)
         if number is None:
-            number = self._new_leaves[oid] = self._next_leaf
+            number = self._leaf_numbers[oid] = self._next_leaf
             self._next_leaf += 1
             self._after["leaves", number_key(number)] = oid
         return number

@@ -8,13 +8,14 @@ log is ever made: nobody else knows who moved it, and why.
 from __future__ import annotations
 
 import struct
+from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from vfs.errors import CorruptObject, InvalidName
 from vfs.ids import ID_BYTES, ObjectId
 from vfs.model.names import check_data_set_name, check_ref_name
 from vfs.store.layout import Slot, key_number, number_key, pack_slot, unpack_slot
-from vfs.store.refs import Ref, RefUpdate, pack_ref, unpack_update
+from vfs.store.refs import Ref, RefUpdate, pack_ref, unpack_ref, unpack_update
 from vfs.store.store import ROWS_AT_ONCE, RowChange
 
 if TYPE_CHECKING:
@@ -109,12 +110,14 @@ class _References:
     def _mend_slots(self) -> None:
         """Make slots again that a line of a log, or a commit, is known by."""
         data_set_of: dict[ObjectId, tuple[int, str]] = {}
-        for (data_set, name), update in self._lines():
-            commit = update.new or update.old
-            if commit is None:
-                continue
-            self._mend_slot(update.slot, Slot(commit, data_set, name))
-            if update.new is not None:
+        used = Counter(update.slot for _, update in self._lines())
+        for (data_set, name), updates in self._log.items():
+            for index, update in enumerate(updates):
+                commit = update.new or update.old
+                if commit is None:
+                    continue
+                is_proved = used[update.slot] == 1 and self._is_proved(data_set, name, index)
+                self._mend_slot(update.slot, Slot(commit, data_set, name), is_proved=is_proved)
                 first = data_set_of.get(commit, (update.slot, data_set))
                 data_set_of[commit] = min(first, (update.slot, data_set))
         own = self._own_slots()
@@ -122,8 +125,24 @@ class _References:
             if len(key) != ID_BYTES or len(value) != 8 or (oid := ObjectId(key)) in own:
                 continue
             number = key_number(value)
-            if oid in data_set_of and 0 < number < self._next_slot:
-                self._mend_slot(number, Slot(oid, data_set_of[oid][1], oid.hex()))
+            if oid in data_set_of and 0 < number < self._next_slot and not used[number]:
+                slot = Slot(oid, data_set_of[oid][1], oid.hex())
+                self._mend_slot(number, slot, is_proved=True)
+
+    def _is_proved(self, data_set: str, name: str, index: int) -> bool:
+        """Say whether a line of a log is what both its neighbours say that it is."""
+        updates = self._log[data_set, name]
+        update = updates[index]
+        if update.old != (updates[index - 1].new if index else None):
+            return False
+        if index + 1 < len(updates):
+            return update.new == updates[index + 1].old
+        row = self._held.row("refs", f"{data_set}\0{name}".encode())
+        try:
+            there = None if row is None else unpack_ref(data_set, name, row)
+        except CorruptObject:
+            return False
+        return (there.commit if there else None) == update.new
 
     def _own_slots(self) -> dict[ObjectId, int]:
         """Return the slots of commits themselves."""
@@ -133,8 +152,10 @@ class _References:
             if slot is not None and slot.name == slot.commit.hex()
         }
 
-    def _mend_slot(self, number: int, slot: Slot) -> None:
-        if self._slots.get(number) is None:
+    def _mend_slot(self, number: int, slot: Slot, *, is_proved: bool = False) -> None:
+        """Make a slot if it is missing or damaged; if *is_proved*, also in place of another one."""
+        there = self._slots.get(number)
+        if there is None or (is_proved and there != slot):
             self._slots[number] = slot
             what = f"{slot.data_set}@{slot.name[:40]}: its slot {number} is there again"
             self._change("slots", number_key(number), pack_slot(slot), what)
