@@ -14,7 +14,7 @@ from vfs.repo.repair import repair_store
 from vfs.store.environment import TABLES
 
 REPAIRS = int(os.environ.get("VFS_TEST_REPAIRS", "8"))
-MEANT = ("data_sets", "refs", "ref_log", "slots", "commits")
+MEANT = ("refs", "ref_log", "slots", "commits")
 """Tables whose rows are what they were, or there is damage left."""
 
 

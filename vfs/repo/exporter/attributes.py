@@ -19,32 +19,36 @@ if TYPE_CHECKING:
 _REFUSED: Final = frozenset((errno.EPERM, errno.EACCES, errno.EINVAL))
 _TOO_LARGE: Final = frozenset((errno.ENOSPC, errno.E2BIG, errno.ERANGE))
 _UNSUPPORTED: Final = frozenset((errno.EOPNOTSUPP, errno.ENOSYS))
+_AS_OWNER: Final = stat.S_ISUID | stat.S_ISGID
 OWNERS: Final = "owners and groups that only root can set"
+RUNS_AS_OWNER: Final = "set-user-ID and set-group-ID, as the owner could not be set"
 
 
 class Attributes:
     """Sets attributes, and counts what can't be set. Thread-safe."""
 
     def __init__(self) -> None:
-        self._is_root = os.geteuid() == 0
+        self._user = os.geteuid()
+        self._is_root = self._user == 0
         self._lock = threading.Lock()
         self.lost: Counter[str] = Counter()
         """How many files lack what, by what it is."""
 
     def set_open(self, fd: int, entry: Entry, extra: Extra) -> None:
         """Set all attributes of an open file or directory. Raises OSError."""
-        self._own(fd, entry)
+        mode = stat.S_IMODE(entry.mode)
+        if not self._own(fd, entry) and entry.is_file and mode & _AS_OWNER:
+            # It would run as another user than it was meant to.
+            mode &= ~_AS_OWNER
+            self._lose(RUNS_AS_OWNER)
         for name, value in extra.xattrs:
             self._set_xattr(fd, name, value)
-        os.fchmod(fd, stat.S_IMODE(entry.mode))
+        os.fchmod(fd, mode)
         os.utime(fd, ns=(entry.mtime_ns, entry.mtime_ns))
 
     def set_named(self, directory: int, entry: Entry, extra: Extra) -> None:
         """Set all attributes of what can't be opened: a symlink, a fifo. Raises OSError."""
-        try:
-            os.chown(entry.name, *self._owner(entry), dir_fd=directory, follow_symlinks=False)
-        except PermissionError:
-            self._lose(OWNERS)
+        self._own(entry.name, entry, directory)
         if extra.xattrs:  # Linux has no call for them that takes a directory
             path = b"/proc/self/fd/%d/%s" % (directory, entry.name)
             for name, value in extra.xattrs:
@@ -54,18 +58,28 @@ class Attributes:
         times = (entry.mtime_ns, entry.mtime_ns)
         os.utime(entry.name, ns=times, dir_fd=directory, follow_symlinks=False)
 
-    def _own(self, fd: int, entry: Entry) -> None:
-        try:
-            os.fchown(fd, *self._owner(entry))
-        except PermissionError:
-            self._lose(OWNERS)
+    def _own(self, where: int | bytes, entry: Entry, directory: int | None = None) -> bool:
+        """Set owner and group; say whether both could be set.
 
-    def _owner(self, entry: Entry) -> tuple[int, int]:
-        """Return whom to give it to; groups that a user is in can be had without being root."""
-        if self._is_root or entry.uid == os.geteuid():
-            return entry.uid, entry.gid
-        self._lose(OWNERS)
-        return -1, -1
+        Who is not root can give what is his own to a group that he is in.
+        """
+        is_right = True
+        if self._is_root or entry.uid == self._user:
+            try:
+                os.chown(
+                    where,
+                    entry.uid,
+                    entry.gid,
+                    dir_fd=directory,
+                    follow_symlinks=directory is None,
+                )
+            except PermissionError:
+                is_right = False
+        else:
+            is_right = False
+        if not is_right:
+            self._lose(OWNERS)
+        return is_right
 
     def _set_xattr(self, where: int | bytes, name: bytes, value: bytes) -> None:
         try:
