@@ -30,7 +30,7 @@ STDIO = "-"
         ("Whether a backup is what it was", "vfs backup --verify /backups/store.vfsbackup"),
         (
             "A store from a backup",
-            "vfs --store /data/store backup --restore /backups/store.vfsbackup",
+            "vfs backup --restore /backups/store.vfsbackup --store /data/store",
         ),
     ),
 )

@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vfs.cli import output
-from vfs.cli.command import Command, Settings, json_option, note, pass_settings, warn
+from vfs.cli.command import (
+    Command,
+    DirectoryType,
+    Settings,
+    json_option,
+    note,
+    pass_settings,
+    warn,
+)
 from vfs.cli.progress import progress
 from vfs.cli.targets import TargetType
 
@@ -41,7 +49,7 @@ if TYPE_CHECKING:
     "directory",
     metavar="[DIR]",
     required=False,
-    type=click.Path(path_type=Path),
+    type=DirectoryType(),
     help="Where to: a new or empty directory.",
 )
 @click.option(
