@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -102,6 +103,15 @@ def test_it_is_read_where_it_lies(backup: Path, opened: Store) -> None:
     assert backup.read_bytes() == before
     with pytest.raises(InvalidInput), open_backup(Path(__file__)):
         pass
+
+
+def test_copied_as_a_data_file_it_is_a_store(backup: Path, tmp_path: Path) -> None:
+    """The trailer is in nobody's way, also of what is written later."""
+    (tmp_path / "store").mkdir()
+    shutil.copyfile(backup, tmp_path / "store/data.mdb")
+    with Store.open(tmp_path / "store") as store, store.ingest() as ingest:
+        ingest.add_chunks([os.urandom(100_000) for _ in range(10)])
+    assert check_store(tmp_path / "store", data=True).is_clean
 
 
 def test_any_byte_that_is_changed_is_noticed(backup: Path, tmp_path: Path) -> None:

@@ -50,7 +50,6 @@ class _References:
         self.changes: list[RowChange] = []
         self.done: list[str] = []
         self._slots: dict[int, Slot | None] = {}  # None: the row is damaged
-        self._next_slot = held.last_number("slots") + 1
         self._log: dict[_Name, list[RefUpdate]] = {}
         self._damaged_logs: set[_Name] = set()
 
@@ -120,12 +119,12 @@ class _References:
                 self._mend_slot(update.slot, Slot(commit, data_set, name), is_proved=is_proved)
                 first = data_set_of.get(commit, (update.slot, data_set))
                 data_set_of[commit] = min(first, (update.slot, data_set))
-        own = self._own_slots()
+        own, end = self._own_slots(), self._next_slot()
         for key, value in self._held.rows("commits"):
             if len(key) != ID_BYTES or len(value) != 8 or (oid := ObjectId(key)) in own:
                 continue
             number = key_number(value)
-            if oid in data_set_of and 0 < number < self._next_slot and not used[number]:
+            if oid in data_set_of and 0 < number < end and not used[number]:
                 slot = Slot(oid, data_set_of[oid][1], oid.hex())
                 self._mend_slot(number, slot, is_proved=True)
 
@@ -143,6 +142,10 @@ class _References:
         except CorruptObject:
             return False
         return (there.commit if there else None) == update.new
+
+    def _next_slot(self) -> int:
+        """Return a slot that was never given out, as far as anything tells."""
+        return max(self._slots, default=0) + 1
 
     def _own_slots(self) -> dict[ObjectId, int]:
         """Return the slots of commits themselves."""
@@ -186,13 +189,13 @@ class _References:
 
     def _mend_commits(self) -> None:
         """See to it that each commit that a reference names leads to a slot of its own."""
-        own = self._own_slots()
+        own, number = self._own_slots(), self._next_slot()
         for (data_set, _), updates in self._log.items():
             commit = updates[-1].new
             if commit is not None and commit not in own:
-                own[commit] = self._next_slot
-                self._mend_slot(self._next_slot, Slot(commit, data_set, commit.hex()))
-                self._next_slot += 1
+                own[commit] = number
+                self._mend_slot(number, Slot(commit, data_set, commit.hex()))
+                number += 1
         for commit, number in own.items():
             row = self._held.row("commits", commit)
             is_there = row is not None or self._held.row("objects", commit) is not None

@@ -174,6 +174,19 @@ def test_each_row_that_is_damaged_is_made_again(store: Path, full: Path, table: 
     assert same_versions(store, full)
 
 
+@pytest.mark.parametrize("left", [0, 5])
+def test_commits_whose_slots_nobody_knows_get_new_ones(store: Path, full: Path, left: int) -> None:
+    for table in ("slots", "commits"):
+        for key, _ in rows(store, table)[left:]:
+            remove(store, table, key)
+    repaired(store)
+    assert same_versions(store, full)
+    assert dict(rows(store, "slots")[:left]).items() <= dict(rows(full, "slots")).items()
+    of_logs = {key[-8:] for key, _ in rows(full, "ref_log")}
+    before, after = dict(rows(full, "slots")), dict(rows(store, "slots"))
+    assert all(after[key] == before[key] for key in of_logs)
+
+
 def test_numbers_that_are_swapped_keep_what_stat_shows(store: Path, full: Path) -> None:
     table = rows(store, "numbers")
     (one, first), (other, second) = table[10], table[200]
