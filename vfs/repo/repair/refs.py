@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from vfs.errors import CorruptObject, InvalidName
 from vfs.ids import ID_BYTES, ObjectId
 from vfs.model.names import check_data_set_name, check_ref_name
-from vfs.store.layout import Slot, key_number, number_key, pack_slot, unpack_slot
+from vfs.store.layout import Slot, key_number, number_key, pack_slot, ref_key, unpack_slot
 from vfs.store.refs import Ref, RefUpdate, pack_ref, unpack_ref, unpack_update
 from vfs.store.store import ROWS_AT_ONCE, RowChange
 
@@ -136,12 +136,16 @@ class _References:
             return False
         if index + 1 < len(updates):
             return update.new == updates[index + 1].old
-        row = self._held.row("refs", f"{data_set}\0{name}".encode())
-        try:
-            there = None if row is None else unpack_ref(data_set, name, row)
-        except CorruptObject:
-            return False
+        there = self._reference(data_set, name)
         return (there.commit if there else None) == update.new
+
+    def _reference(self, data_set: str, name: str) -> Ref | None:
+        """Return a reference, if its row can be read."""
+        row = self._held.row("refs", ref_key(data_set, name))
+        try:
+            return None if row is None else unpack_ref(data_set, name, row)
+        except CorruptObject:
+            return None
 
     def _next_slot(self) -> int:
         """Return a slot that was never given out, as far as anything tells."""
@@ -180,8 +184,11 @@ class _References:
             if newest.get(name) != last.slot or slot != Slot(last.new, data_set, ref_name):
                 continue
             ref = Ref(data_set, ref_name, last.kind, last.new, last.slot, last.time_ns)
-            key = f"{data_set}\0{ref_name}".encode()
+            key = ref_key(data_set, ref_name)
             row = self._held.row("refs", key)
+            there = self._reference(data_set, ref_name)
+            if there is not None and there.slot > last.slot and there.commit != last.new:
+                continue  # of a line that was lost with its slot
             if row is None or bytes(row) != pack_ref(ref):
                 short = last.new.hex()[:_ID_DIGITS]
                 what = f"{data_set}@{ref_name}: the {last.kind} is {short} again, as its log says"

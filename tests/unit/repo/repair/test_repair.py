@@ -212,10 +212,15 @@ def test_a_number_of_nobody_goes(store: Path) -> None:
 # -------------------------------------------------------------------------- what nothing proves
 
 
-def test_a_reference_whose_last_line_is_lost_is_not_turned_back(store: Path) -> None:
-    """Its log would say an older version; a slot tells that there was a newer one."""
+@pytest.mark.parametrize("with_slot", [False, True])
+def test_a_reference_whose_last_line_is_lost_is_not_turned_back(
+    store: Path, with_slot: bool
+) -> None:
+    """Its log would say an older version; a slot, or its own row, tells that there was a newer."""
     lines = [(k, v) for k, v in rows(store, "ref_log") if k.startswith(b"data\0main\0")]
     remove(store, "ref_log", lines[-1][0])
+    if with_slot:
+        remove(store, "slots", lines[-1][0][-8:])
     key = b"data\0main"
     before = dict(rows(store, "refs"))[key]
     repair = repair_store(store, [])
