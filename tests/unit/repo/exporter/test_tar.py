@@ -107,7 +107,7 @@ def test_an_import_makes_the_same_version(
     assert digest.digest() == hashlib.sha256(archive.read_bytes()).digest()
 
 
-def test_without_a_socket_the_tree_is_the_same(
+def test_the_top_of_an_archive_keeps_its_attributes(
     repo: Repository, root: Entry, tmp_path: Path
 ) -> None:
     sub = repo.entry_at(root, (b"sub",))
