@@ -11,6 +11,7 @@ from vfs.ids import ObjectId
 from vfs.model.commit import JSON, Commit
 from vfs.model.node import Leaf, decode_node
 from vfs.repo import identity
+from vfs.repo.births import leaves_brought
 from vfs.store.layout import Kind
 from vfs.store.refs import RefChange
 
@@ -46,7 +47,7 @@ def land(
 
     Raises Conflict when the branch is not at *head* or has changes that are not committed.
     """
-    changes = []
+    moves = []
     time_ns = repo.commit(head).time_ns if head else 0
     with repo.store.ingest() as ingest:
         for draft in drafts:
@@ -64,11 +65,20 @@ def land(
                 provenance=draft.provenance,
             )
             new = ingest.add_object(Kind.COMMIT, record.encode())
-            changes.append(
-                RefChange(data_set=data_set, name=branch, kind="branch", new=new, expected=head)
-            )
+            moves.append((head, new))
             head = new
         ingest.flush()
+        changes = [
+            RefChange(
+                data_set=data_set,
+                name=branch,
+                kind="branch",
+                new=new,
+                expected=old,
+                brought=leaves_brought(repo, new),
+            )
+            for old, new in moves
+        ]
     repo.store.refs.move(changes, time_ns=now_ns(), who=identity.who(), why=why)
     assert head is not None
     return head
