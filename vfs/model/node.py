@@ -14,7 +14,7 @@ from itertools import pairwise
 from typing import Final, NamedTuple
 
 from vfs.errors import CorruptObject
-from vfs.ids import ObjectId
+from vfs.ids import NO_CONTENT, ObjectId
 from vfs.model.entry import (
     KINDS,
     NAME_MAX_BYTES,
@@ -165,6 +165,14 @@ class Leaf:
         return int.from_bytes(
             self._data[(at := _HEADER.size + index * _ENTRY.size) : at + 4], "little"
         )
+
+    def contents(self) -> Iterator[tuple[int, int, ObjectId]]:
+        """Yield mode, flags and content of each entry that has content, unchecked."""
+        end = _HEADER.size + len(self.names) * _ENTRY.size
+        records = _ENTRY.iter_unpack(memoryview(self._data)[_HEADER.size : end])
+        for mode, _, _, _, flags, _, _, _, content in records:
+            if content != NO_CONTENT:
+                yield mode, flags, ObjectId(content)
 
     def identity(self, index: int) -> bytes:
         """Return the entry at *index* without its name: all that tells one inode from another."""

@@ -160,8 +160,8 @@ class _Committing:
         old = None if ref is None else ref.commit
         overlays = self._repo.store.overlays
         with (
+            self._repo.store.ingest() as ingest,  # first: what is in the snapshot must stay
             overlays.snapshot(self._data_set, self._branch) as taken,
-            self._repo.store.ingest() as ingest,
         ):
             # One that is dirty without a change was only going to be written to.
             if taken is not None and taken.header.dirty and (old or taken.has_changes()):

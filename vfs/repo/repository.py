@@ -122,7 +122,7 @@ class Repository:
         change = RefChange(
             data_set=data_set, name=name, kind="branch", new=commit, expected=expected
         )
-        return self._move([change], why)[0]
+        return self._name(change, why)
 
     def set_tag(
         self, data_set: str, name: str, commit: ObjectId, *, force: bool = False, why: str
@@ -132,7 +132,7 @@ class Repository:
         old = self.check_tag(data_set, name, commit, force=force)
         if old is not None and old.commit == commit:
             return old
-        return self._move([_tag_change(data_set, name, commit, old, force=force)], why)[0]
+        return self._name(_tag_change(data_set, name, commit, old, force=force), why)
 
     def check_tag(
         self, data_set: str, name: str, commit: ObjectId | None = None, *, force: bool = False
@@ -183,15 +183,36 @@ class Repository:
         )
         self.store.overlays.sweep()
 
+    def _name(self, change: RefChange, why: str) -> Ref:
+        """Let a reference name a version that is there."""
+        with self.store.writers.announce():  # so that it is there afterwards, too
+            if not self.is_whole(change.new):
+                self.store.pruned.require_whole(change.new)
+                raise NotFound(f"the commit {change.new.hex()} is not in the store any more")
+            return self._move([change], why)[0]
+
     def _move(self, changes: list[RefChange], why: str) -> list[Ref]:
         return self.store.refs.move(changes, time_ns=now_ns(), who=identity.who(), why=why)
 
     # revisions
 
-    def resolve(self, data_set: str, revision: str = "") -> Resolved:
-        """Return what *revision* (default: the branch main) means. Raises NotFound, InvalidName."""
+    def resolve(self, data_set: str, revision: str = "", *, pruned: bool = False) -> Resolved:
+        """Return what *revision* (default: the branch main) means. Raises NotFound, InvalidName.
+
+        A version whose content was removed is found only if *pruned* ones will do.
+        """
         self.require_data_set(data_set)
-        return self._revisions.resolve(data_set, parse_revision(revision), revision)
+        found = self._revisions.resolve(data_set, parse_revision(revision), revision)
+        if not pruned and found.kind in ("commit", "link"):  # what has a name is never pruned
+            self.store.pruned.require_whole(found.commit)
+        return found
+
+    def is_whole(self, commit: ObjectId) -> bool:
+        """Say whether a commit is there, with all its content.
+
+        It stays so for a writer (`Writers.announce`) that asks after it has announced itself.
+        """
+        return self.store.is_kept(commit) and self.store.pruned.get(commit) is None
 
     # commits and what is in them
 
@@ -199,11 +220,30 @@ class Repository:
         """Return a commit. Raises CorruptObject when it is damaged or missing."""
         return Commit.decode(self.reader.get(oid))
 
+    def whole_parents(self, commit: Commit) -> tuple[ObjectId, ...]:
+        """Return the parents of a commit to compare it with: those that have their content.
+
+        In the place of one whose content was removed stand those of its own.
+        """
+        found: dict[ObjectId, None] = {}
+        waiting = list(reversed(commit.parents))
+        seen: set[ObjectId] = set()
+        while waiting:
+            oid = waiting.pop()
+            if oid in seen:
+                continue
+            seen.add(oid)
+            if self.store.pruned.get(oid) is None:
+                found[oid] = None
+            else:
+                waiting.extend(reversed(self.commit(oid).parents))
+        return tuple(found)
+
     def log(
         self, data_set: str, revision: str = "", *, limit: int | None = None
     ) -> Iterator[tuple[ObjectId, Commit]]:
         """Yield a revision and its ancestors, the newest first."""
-        start = self.resolve(data_set, revision).commit
+        start = self.resolve(data_set, revision, pruned=True).commit
         waiting = [(-self.commit(start).time_ns, start)]
         seen = {start}
         while waiting and limit != 0:

@@ -50,13 +50,14 @@ TABLES: Final = (
     "overlay_changes",  # overlay, inode or name -> the write that changed it, until a commit
     "overlay_orphans",  # overlay, inode -> nothing: open, but without a name
     "overlay_trees",  # overlay, directory -> what it was committed as
+    "pruned",  # commit id -> when and why its content was removed
     "births",  # last leaf number of a run -> the first, and the commit that brought them
     "audit",  # number -> what was done to references and contents, chained by hashes
     "erased",  # object id -> which line of the audit says why its bytes are gone
     "settings",  # name -> JSON: retention, when to collect garbage
 )
 OVERLAY_TABLES: Final = tuple(name for name in TABLES if name.startswith("overlay"))
-LATER_TABLES: Final = (*OVERLAY_TABLES, "births", "audit", "erased", "settings")
+LATER_TABLES: Final = (*OVERLAY_TABLES, "pruned", "births", "audit", "erased", "settings")
 """Stores of the first release lack these; they get them when they are opened to be written."""
 _MAX_TABLES: Final = 64  # those of a later vfs that works in the same store, too
 

@@ -77,6 +77,15 @@ class HeldStore(Store):
         with self._env.read() as txn:
             return txn.get(key, db=self._env.tables[table])
 
+    def keys(self, table: str) -> Iterator[memoryview]:
+        """Yield all keys of a table, which point into the map."""
+        with self._env.read() as txn, txn.cursor(self._env.tables[table]) as cursor:
+            yield from cursor.iternext(keys=True, values=False)
+
+    def is_erased(self, oid: bytes) -> bool:
+        """Say whether an object is missing because its bytes were erased on purpose."""
+        return self.row("erased", oid) is not None
+
     def rows(self, table: str, start: bytes = b"") -> Iterator[tuple[bytes, memoryview]]:
         """Yield the keys from *start* on, and their rows, which point into the map.
 

@@ -13,33 +13,27 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import accumulate
 from operator import itemgetter
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, NamedTuple, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from blake3 import blake3
 
 from vfs.errors import CorruptObject
 from vfs.ids import ObjectId, object_id
 from vfs.store.compression import compress_all
-from vfs.store.layout import (
-    BLOCK_BYTES,
-    OBJECT_MAX_BYTES,
-    Kind,
-    Location,
-    number_key,
-    pack_location,
-    unpack_location,
-)
+from vfs.store.layout import OBJECT_MAX_BYTES, Kind, is_condemned, unpack_location
 from vfs.store.numbers import Numbering, next_number
+from vfs.store.packing import Pack, Segment
 from vfs.store.reader import Reader
 
 if TYPE_CHECKING:
     import lmdb
 
     from vfs.store.environment import Environment
+    from vfs.store.writers import Writers
 
 PACK_BYTES: Final = 1 << 20
 """What is queued and written at once. Only its last block is not full: that wastes half a page."""
@@ -58,63 +52,6 @@ BATCH_ROWS: Final = 6_000
 
 _LEAF_LEVEL_AT: Final = 1
 _QUIET_BYTES: Final = 2047  # blake3 keeps the GIL below 2 KiB
-
-
-class _Segment(NamedTuple):
-    """Bytes that are compressed together, and the objects in them, one behind the other."""
-
-    kind: Kind
-    objects: Sequence[tuple[ObjectId, int]]  # ids and sizes
-    raw: int
-    body: bytes
-    compressed: bool
-    leaf: bytes | None  # a tree leaf's bytes: its inode numbers are registered with it
-
-
-class _Pack:
-    """A pack being filled."""
-
-    def __init__(self) -> None:
-        self.segments: list[_Segment] = []
-        self.size = 0
-        self.rows = 0
-
-    def add(self, segment: _Segment) -> None:
-        """Append a segment."""
-        self.segments.append(segment)
-        leaf = segment.leaf
-        # A leaf waits with its own bytes, too, and a large set of attributes compresses well.
-        self.size += len(segment.body) + len(leaf or b"")
-        self.rows += len(segment.objects)
-        self.rows += 0 if leaf is None else int.from_bytes(leaf[2:4], "little")
-
-    def body(self) -> bytes:
-        """Return all segments."""
-        return b"".join([segment.body for segment in self.segments])
-
-    def index_rows(self, first: int) -> Iterator[tuple[ObjectId, bytes, _Segment]]:
-        """Yield the index rows of the objects, the pack being in blocks from *first* on.
-
-        A row is an id, a value, and the segment that the object is in.
-        """
-        at = 0
-        for segment in self.segments:
-            more, start = divmod(at, BLOCK_BYTES)
-            stored, offset = len(segment.body), 0
-            for oid, size in segment.objects:
-                place = Location(
-                    segment.kind,
-                    segment.compressed,
-                    first + more,
-                    start,
-                    stored,
-                    segment.raw,
-                    offset,
-                    size,
-                )
-                yield oid, pack_location(place), segment
-                offset += size
-            at += stored
 
 
 def _check_size(data: bytes | memoryview) -> None:
@@ -138,18 +75,26 @@ def _quiet_id(data: bytes | memoryview) -> ObjectId:
 
 
 class Ingest:
-    """Adds objects to a store. Thread-safe. A context manager: leaving it flushes."""
+    """Adds objects to a store. Thread-safe. A context manager: leaving it flushes.
 
-    def __init__(self, env: Environment, numbering: Numbering, *, verify: bool = False) -> None:
+    What it takes for stored stays there until it is left (`vfs.store.writers`): by then a
+    reference, or a row of an overlay, must lead to it.
+    """
+
+    def __init__(
+        self, env: Environment, numbering: Numbering, writers: Writers, *, verify: bool = False
+    ) -> None:
         """*verify*: what is stored counts as stored only if its bytes are right."""
         self._env = env
         self._numbering = numbering
+        self._writers = writers
+        self._announced = writers.announce()
         self._verify = verify
         self._lock = threading.Lock()
         self._claimed: set[tuple[bool, ObjectId]] = set()
-        self._data = _Pack()
-        self._nodes = _Pack()
-        self._queue: queue.Queue[_Pack | threading.Event | None] = queue.Queue(QUEUE_PACKS)
+        self._data = Pack()
+        self._nodes = Pack()
+        self._queue: queue.Queue[Pack | threading.Event | None] = queue.Queue(QUEUE_PACKS)
         self._failure: BaseException | None = None
         self.stored_bytes = 0  # compressed bytes that were new
         self._writer = threading.Thread(target=self._write_packs, name="vfs-ingest", daemon=True)
@@ -170,6 +115,7 @@ class Ingest:
         finally:
             self._queue.put(None)
             self._writer.join()
+            self._announced.close()
 
     def add_chunks(
         self, chunks: Sequence[bytes | memoryview], runs: Sequence[int] | None = None
@@ -189,7 +135,7 @@ class Ingest:
         for raw in raws:
             _check_size(raw)
         self._append(
-            _Segment(
+            Segment(
                 Kind.CHUNK,
                 [(ids[index], len(chunks[index])) for index in group],
                 len(raw),
@@ -211,7 +157,7 @@ class Ingest:
             body = data if packed is None else packed
             leaf = data if is_leaf else None
             self._append(
-                [_Segment(kind, [(oid, len(data))], len(data), body, packed is not None, leaf)]
+                [Segment(kind, [(oid, len(data))], len(data), body, packed is not None, leaf)]
             )
         return oid
 
@@ -219,7 +165,7 @@ class Ingest:
         """Return when all that was added so far is durable. Raises what the writer ran into."""
         with self._lock:
             full = [self._data, self._nodes]
-            self._data, self._nodes = _Pack(), _Pack()
+            self._data, self._nodes = Pack(), Pack()
         for pack in full:
             if pack.segments:
                 self._queue.put(pack)
@@ -259,7 +205,7 @@ class Ingest:
             return False
         return True
 
-    def _append(self, segments: Iterable[_Segment]) -> None:
+    def _append(self, segments: Iterable[Segment]) -> None:
         full = []
         with self._lock:
             for segment in segments:
@@ -269,9 +215,9 @@ class Ingest:
                 if pack.size >= PACK_BYTES or pack.rows >= BATCH_ROWS:
                     full.append(pack)
                     if is_data:
-                        self._data = _Pack()
+                        self._data = Pack()
                     else:
-                        self._nodes = _Pack()
+                        self._nodes = Pack()
         for pack in full:
             self._queue.put(pack)
         if full:
@@ -283,10 +229,10 @@ class Ingest:
 
     def _write_packs(self) -> None:
         """Write what is queued, until None comes. After a failure, only empty the queue."""
-        batch: list[_Pack] = []
+        batch: list[Pack] = []
         while True:
             item = self._queue.get()
-            if isinstance(item, _Pack):
+            if isinstance(item, Pack):
                 batch.append(item)
                 if not _is_full(batch):
                     continue
@@ -301,7 +247,7 @@ class Ingest:
             elif item is None:
                 return
 
-    def _write(self, batch: list[_Pack]) -> None:
+    def _write(self, batch: list[Pack]) -> None:
         self._env.require_room()
         new = self._env.write(lambda txn: self._store(txn, batch))
         segments = [segment for pack in batch for segment in pack.segments]
@@ -312,18 +258,15 @@ class Ingest:
             self.stored_bytes += new
             self._claimed.difference_update(stored)
 
-    def _store(self, txn: lmdb.Transaction[memoryview], batch: list[_Pack]) -> int:
+    def _store(self, txn: lmdb.Transaction[memoryview], batch: list[Pack]) -> int:
         blocks, objects = self._env.tables["blocks"], self._env.tables["objects"]
-        rows: list[tuple[ObjectId, bytes, _Segment]] = []
+        rows: list[tuple[ObjectId, bytes, Segment]] = []
         number = next_number(txn, blocks)
         for pack in batch:
             rows.extend(pack.index_rows(number))
-            body = memoryview(pack.body())
-            for at in range(0, len(body), BLOCK_BYTES):
-                value = body[at : at + BLOCK_BYTES]
-                txn.put(number_key(number), value, db=blocks, append=True)
-                number += 1
+            number = pack.put_blocks(txn, blocks, number)
         rows.sort(key=itemgetter(0))  # so that rows that share a page come together
+        distrust = self._writers.state_in(txn).has_condemned
         new = 0
         for oid, row, segment in rows:
             # Another process may have stored the same object meanwhile: the first one stays, unless
@@ -334,7 +277,7 @@ class Ingest:
             if is_new:
                 new += len(segment.body) // len(segment.objects)
                 if segment.leaf is not None:
-                    self._numbering.register(txn, oid, segment.leaf)
+                    self._numbering.register(txn, oid, segment.leaf, distrust=distrust)
         return new
 
 
@@ -365,12 +308,15 @@ def _has(row: memoryview | None, kind: Kind) -> bool:
     """Say whether an object of *kind* is stored when its row in the index is *row*.
 
     A tree leaf is stored with its inode numbers. One that is there only as the content of some
-    file is not: whoever can guess a leaf could else add it as a file, and hide the directory.
+    file is not: whoever can guess a leaf could else add it as a file, and hide the directory. What
+    is about to be removed is not, either.
     """
-    return row is not None and (kind is not Kind.TREE or unpack_location(row).kind == kind)
+    if row is None or is_condemned(row):
+        return False
+    return kind is not Kind.TREE or unpack_location(row).kind == kind
 
 
-def _is_full(batch: list[_Pack]) -> bool:
+def _is_full(batch: list[Pack]) -> bool:
     return (
         sum(pack.size for pack in batch) >= BATCH_BYTES
         or sum(pack.rows for pack in batch) >= BATCH_ROWS

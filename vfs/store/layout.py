@@ -34,9 +34,12 @@ class Location(NamedTuple):
     raw: int  # bytes of the segment before compression
     offset: int  # where the object begins, bytes into the segment
     size: int  # bytes of the object
+    condemned: bool = False  # about to be removed: whoever adds the object stores it anew
 
 
 _COMPRESSED: Final = 0x80
+_CONDEMNED: Final = 0x100
+_CONDEMNED_AT: Final = 15  # the byte of a row that has this bit, as its lowest
 _ALONE: Final = struct.Struct("<QQ")  # an object that is its segment, as most are
 _SHARED: Final = struct.Struct("<QQQ")
 _BLOCK_BITS: Final = 40
@@ -74,6 +77,7 @@ def ref_key(data_set: str, name: str) -> bytes:
 def pack_location(place: Location) -> bytes:
     """Return the value of an `objects` row."""
     head = place.kind | (_COMPRESSED if place.compressed else 0)
+    head |= _CONDEMNED if place.condemned else 0
     where = place.block | place.at << _BLOCK_BITS
     what = place.stored | place.raw << 24 | head << 48
     if place.size == place.raw:
@@ -94,7 +98,7 @@ def unpack_location(value: memoryview) -> Location:
     stored, raw, head = what & _FIELD, what >> 24 & _FIELD, what >> 48
     block, at = where & ((1 << _BLOCK_BITS) - 1), where >> _BLOCK_BITS
     compressed = bool(head & _COMPRESSED)
-    kind = head & ~_COMPRESSED
+    kind = head & ~(_COMPRESSED | _CONDEMNED)
     if (
         raw > OBJECT_MAX_BYTES
         or at >= BLOCK_BYTES
@@ -103,7 +107,19 @@ def unpack_location(value: memoryview) -> Location:
         or kind not in _KINDS
     ):
         raise CorruptObject("the index of objects is damaged")
-    return Location(kind, compressed, block, at, stored, raw, offset, size)
+    return Location(kind, compressed, block, at, stored, raw, offset, size, bool(head & _CONDEMNED))
+
+
+def is_condemned(row: memoryview | bytes) -> bool:
+    """Say whether the object of an `objects` row is about to be removed."""
+    return bool(row[_CONDEMNED_AT] & 1)
+
+
+def with_condemned(row: memoryview | bytes, *, condemned: bool) -> bytes:
+    """Return an `objects` row with the mark set or taken away."""
+    changed = bytearray(row)
+    changed[_CONDEMNED_AT] = condemned
+    return bytes(changed)
 
 
 class NumberRow(NamedTuple):

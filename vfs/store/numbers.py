@@ -20,6 +20,7 @@ from vfs.ids import Number, ObjectId
 from vfs.model.node import Leaf, decode_node
 from vfs.store.layout import (
     NumberRow,
+    is_condemned,
     key_number,
     number_key,
     pack_number_row,
@@ -51,7 +52,7 @@ class Numbering:
         """Learn of the collisions there are; needed only before entries stored since are shown."""
         with self._env.read() as txn:
             table = self._env.tables["collisions"]
-            if txn.stat(table)["entries"] != len(self._collided):
+            if self._collided or txn.stat(table)["entries"]:
                 self._collided = {
                     bytes(key): Number(key_number(value)) for key, value in txn.cursor(table)
                 }
@@ -128,8 +129,18 @@ class Numbering:
             entries: int = txn.stat(self._env.tables["numbers"])["entries"]
             return entries
 
-    def register(self, txn: lmdb.Transaction[memoryview], leaf_id: ObjectId, data: bytes) -> None:
-        """Enter the files of a new leaf, as part of *txn*."""
+    def register(
+        self,
+        txn: lmdb.Transaction[memoryview],
+        leaf_id: ObjectId,
+        data: bytes,
+        *,
+        distrust: bool = False,
+    ) -> None:
+        """Enter the files of a new leaf, as part of *txn*.
+
+        With *distrust* a row that leads to a leaf which is about to be removed does not count.
+        """
         leaf = decode_node(data)
         assert isinstance(leaf, Leaf)
         tables = self._env.tables
@@ -141,17 +152,27 @@ class Numbering:
             number = _own_number(digest)
             check = int.from_bytes(digest[8:12], "little")
             found = txn.get(number_key(number), db=tables["numbers"])
-            if found is not None and unpack_number_row(found).check == check:
+            if (found is not None and unpack_number_row(found).check != check) or (
+                number < RESERVED
+            ):
+                other = txn.get(digest, db=tables["collisions"])
+                number = self._free_number(txn, digest) if other is None else _number(other)
+                found = txn.get(number_key(number), db=tables["numbers"])
+            if found is not None and not (
+                distrust and self.is_leaf_gone(txn, unpack_number_row(found).leaf)
+            ):
                 continue
-            if found is not None or number < RESERVED:
-                if txn.get(digest, db=tables["collisions"]) is not None:
-                    continue
-                number = self._free_number(txn, digest)
             if leaf_number is None:
                 leaf_number = next_number(txn, tables["leaves"])
                 txn.put(number_key(leaf_number), leaf_id, db=tables["leaves"], append=True)
             row = pack_number_row(NumberRow(check, leaf_number, index))
             txn.put(number_key(number), row, db=tables["numbers"])
+
+    def is_leaf_gone(self, txn: lmdb.Transaction[memoryview], number: int) -> bool:
+        """Say whether a leaf is gone, or about to be removed."""
+        oid = txn.get(number_key(number), db=self._env.tables["leaves"])
+        row = txn.get(oid, db=self._env.tables["objects"]) if oid else None
+        return row is None or is_condemned(row)
 
     def _free_number(self, txn: lmdb.Transaction[memoryview], digest: bytes) -> Number:
         salted = digest
@@ -163,6 +184,10 @@ class Numbering:
                 break
         txn.put(digest, number_key(number), db=self._env.tables["collisions"])
         return number
+
+
+def _number(value: memoryview) -> Number:
+    return Number(key_number(value))
 
 
 def _own_number(digest: bytes) -> Number:

@@ -56,6 +56,10 @@ class Reader:
         with self._env.read() as txn:
             return self._stored(txn, place, 0, place.stored)
 
+    def stored(self, txn: lmdb.Transaction[memoryview], place: Location) -> bytes:
+        """Return a segment as it is stored, as part of *txn*. Raises CorruptObject."""
+        return bytes(self._stored(txn, place, 0, place.stored))
+
     def _fetch(self, txn: lmdb.Transaction[memoryview], place: Location) -> bytes:
         if not place.compressed:
             return bytes(self._stored(txn, place, place.offset, place.size))

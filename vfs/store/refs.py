@@ -144,7 +144,11 @@ class RefTable:
     def newest_slot(self) -> int:
         """Return the last slot that was given out: as long as it is the same, so is every name."""
         with self._env.read() as txn:
-            return next_number(txn, self._t["slots"]) - 1
+            return self.newest_slot_in(txn)
+
+    def newest_slot_in(self, txn: Txn) -> int:
+        """Return the last slot as *txn* sees it."""
+        return next_number(txn, self._t["slots"]) - 1
 
     def _scan(self, txn: Txn, prefix: bytes) -> Iterator[Ref]:
         with txn.cursor(self._t["refs"]) as cursor:

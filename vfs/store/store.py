@@ -4,29 +4,38 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple, Self
+from typing import TYPE_CHECKING, Final, NamedTuple, Self, TypeVar
 
 from vfs.errors import AlreadyExists, Conflict, StoreError
 from vfs.ids import ObjectId
 from vfs.store.births import Births
 from vfs.store.environment import LATER_TABLES, TABLES, Environment
 from vfs.store.ingest import Ingest
-from vfs.store.layout import Kind, unpack_location
+from vfs.store.layout import Kind, is_condemned, unpack_location
 from vfs.store.numbers import Numbering
 from vfs.store.overlays import Overlays
+from vfs.store.pruned import PrunedTable
 from vfs.store.reader import CACHE_BYTES, Reader
 from vfs.store.refs import RefTable
 from vfs.store.scratch import Scratch
+from vfs.store.settings import Settings
+from vfs.store.writers import Writers
 
 if TYPE_CHECKING:
     import lmdb
 
+    from vfs.store.environment import Table, Txn
+    from vfs.store.garbage import Garbage
     from vfs.store.held import HeldStore
+    from vfs.store.marks import Marks
+    from vfs.store.repack import Repacker
+
+T = TypeVar("T")
 
 FORMAT: Final = 1
 _MAGIC: Final = b"vfs store"
@@ -69,6 +78,9 @@ class Store:
         self.births = Births(env)
         self.numbering = Numbering(env, secret)
         self.overlays = Overlays(env, self.refs)
+        self.writers = Writers(env)
+        self.pruned = PrunedTable(env)
+        self.settings = Settings(env)
         self._env = env
         self._identity, self._secret = identity, secret
 
@@ -187,7 +199,7 @@ class Store:
         With *verify* an object that is there counts only if its bytes are right; one that is
         damaged is stored again.
         """
-        return Ingest(self._env, self.numbering, verify=verify)
+        return Ingest(self._env, self.numbering, self.writers, verify=verify)
 
     def scratch(self) -> Scratch:
         """Return a context with a sorted map on the store's disk."""
@@ -230,6 +242,38 @@ class Store:
                 count[1] += place.size
                 count[2] += place.stored * place.size // max(place.raw, 1)
         return {kind: ObjectCounts(*count) for kind, count in counts.items()}
+
+    def is_kept(self, oid: ObjectId) -> bool:
+        """Say whether an object is there, and is not about to be removed."""
+        with self._env.read() as txn:
+            row = txn.get(oid, db=self._env.tables["objects"])
+            return row is not None and not is_condemned(row)
+
+    def garbage(self, marks: Marks) -> Garbage:
+        """Return what removes the objects that are not marked."""
+        from vfs.store.garbage import Garbage  # noqa: PLC0415 - few commands remove anything
+
+        return Garbage(self._env, self.numbering, self.writers, marks)
+
+    def repacker(self, on_block: Callable[[int, int], None]) -> Repacker:
+        """Return what gives back the room of objects that were removed."""
+        from vfs.store.repack import Repacker  # noqa: PLC0415 - as above
+
+        return Repacker(self._env, self.scratch_dir(), on_block)
+
+    def remove_objects(self, ids: Collection[ObjectId]) -> list[ObjectId]:
+        """Remove exactly these objects, to the last byte (see `vfs.store.removal`)."""
+        from vfs.store.removal import remove_objects  # noqa: PLC0415 - as above
+
+        return remove_objects(self._env, ids)
+
+    def table(self, name: str) -> Table:
+        """Return a table, for `change`."""
+        return self._env.tables[name]
+
+    def change(self, change: Callable[[Txn], T]) -> T:
+        """Run *change* in a write transaction (see `Environment.write`)."""
+        return self._env.write(change)
 
     def object_size(self, oid: ObjectId) -> int | None:
         """Return the size of an object before compression, or None when it is not there."""

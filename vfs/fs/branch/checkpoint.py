@@ -78,6 +78,7 @@ class Stage:
         pool: ThreadPoolExecutor,
     ) -> None:
         reader = store.reader()
+        self.announce = store.writers.announce
         self.new_ingest = store.ingest
         self.rows = rows
         self.write = write
@@ -101,15 +102,16 @@ class Checkpoint:
 
     def store(self, stage: Stage) -> None:
         """Store everything; durable on return. Raises StoreFull and what else may go wrong."""
-        with ExitStack() as undo:
+        with stage.announce():  # until the rows lead to the contents
+            with ExitStack() as undo:
 
-            @cache
-            def ingest() -> Ingest:  # begun when the first content needs it: it has a thread
-                return undo.enter_context(stage.new_ingest())
+                @cache
+                def ingest() -> Ingest:  # begun when the first content needs it: it has a thread
+                    return undo.enter_context(stage.new_ingest())
 
-            self._store_files(stage, ingest)
-        self._collect_rows(stage)
-        stage.write(self._batch)
+                self._store_files(stage, ingest)
+            self._collect_rows(stage)
+            stage.write(self._batch)
         stage.obsolete = self._obsolete
 
     # contents

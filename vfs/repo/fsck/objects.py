@@ -1,47 +1,33 @@
 """The index of objects and the blocks: does every row lead to bytes, and are they the right ones?
 
-Objects are looked at in the order in which they lie on the disk. To sort them, rows go through
-files without a name, each for a range of blocks, which stay in memory while they are small.
+Objects are looked at in the order in which they lie on the disk.
 """
 
 from __future__ import annotations
 
 import os
-import struct
-import tempfile
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import groupby
-from typing import IO, TYPE_CHECKING, Final, NamedTuple
+from operator import itemgetter
+from typing import TYPE_CHECKING, Final
 
 from vfs.errors import CorruptObject, VfsError
 from vfs.ids import ID_BYTES, ObjectId, object_id
 from vfs.store.compression import decompress
+from vfs.store.diskorder import DiskOrder, Placed
 from vfs.store.layout import BLOCK_BYTES, Location, number_key, unpack_location
 
 if TYPE_CHECKING:
     from vfs.repo.fsck.run import Run
 
-BLOCKS_A_FILE: Final = 1 << 16  # 1 GiB
-FILES_MAX: Final = 256
-SPOOLED_BYTES: Final = 32 << 20  # of each file in memory
 SAMPLED_EVERY: Final = 32
 """Of the blocks, where only the structure is checked, one in so many is touched. LMDB's leaves hold
 more keys than that, so every page of the table's tree is read all the same."""
 
 THREADS_MAX: Final = 8
 TASK_BYTES: Final = 1 << 20
-
-_RECORD: Final = struct.Struct(">QI32sB24s")  # where, offset; id; length of the row, row
-
-
-class _Placed(NamedTuple):
-    """An object and where it lies."""
-
-    start: int  # of its segment: bytes from the start of block 0, all blocks being full
-    oid: ObjectId
-    place: Location
 
 
 class _Blocks:
@@ -78,7 +64,9 @@ class _Blocks:
         end = place.block + (place.at + max(place.stored, 1) - 1) // BLOCK_BYTES
         if not self.first <= place.block <= end <= self.last:
             return False
-        return not any(start <= end and place.block < stop for start, stop in self._gaps)
+        # The last gap that begins in the segment or before it.
+        at = bisect_right(self._gaps, end, key=itemgetter(0))
+        return not at or place.block >= self._gaps[at - 1][1]
 
 
 class ObjectCheck:
@@ -86,26 +74,20 @@ class ObjectCheck:
 
     def __init__(self, run: Run) -> None:
         self._run = run
-        self._files: list[IO[bytes]] = []
-        self._blocks_a_file = BLOCKS_A_FILE
+        self._order: DiskOrder | None = None
         self._bytes = 0
 
     def close(self) -> None:
         """Let go of the files."""
-        for file in self._files:
-            file.close()
+        if self._order is not None:
+            self._order.close()
 
     def index(self) -> None:
         """Check every row of the index by itself."""
         run = self._run
         blocks = _Blocks(run)
         total = run.store.count("objects")
-        while (blocks.last // self._blocks_a_file) >= FILES_MAX:
-            self._blocks_a_file *= 2
-        self._files = [
-            tempfile.SpooledTemporaryFile(SPOOLED_BYTES, dir=str(run.temporary))  # noqa: SIM115
-            for _ in range(blocks.last // self._blocks_a_file + 1)
-        ]
+        self._order = DiskOrder(run.temporary, blocks.last)
         for done, (key, value) in enumerate(run.store.rows("objects")):
             if not done & 0xFFF:
                 run.line.progress(done, total)
@@ -121,29 +103,16 @@ class ObjectCheck:
             if not blocks.have(place):
                 run.add_bad(oid, f"the object {key.hex()} is said to be in a block that is missing")
                 continue
-            self._spool(oid, place, value)
+            self._order.add(oid, place, value)
+            self._bytes += place.size
         run.count("objects", total)
 
-    def _spool(self, oid: ObjectId, place: Location, row: memoryview) -> None:
-        start = place.block * BLOCK_BYTES + place.at
-        record = _RECORD.pack(start, place.offset, oid, len(row), bytes(row))
-        self._files[place.block // self._blocks_a_file].write(record)
-        self._bytes += place.size
-
-    def _segments(self) -> Iterator[list[_Placed]]:
-        """Yield the objects of each segment, in the order of the blocks."""
-        for file in self._files:
-            file.seek(0)
-            data = file.read()
-            size = _RECORD.size
-            records = sorted(data[at : at + size] for at in range(0, len(data), size))
-            placed = map(_unpack, records)
-            for _, segment in groupby(placed, key=_segment_of):
-                yield list(segment)
+    def _segments(self) -> Iterator[list[Placed]]:
+        return iter(()) if self._order is None else self._order.segments()
 
     def overlaps(self) -> None:
         """Find segments that can't both be right, as they lie in one place."""
-        last: list[_Placed] = []
+        last: list[Placed] = []
         last_end = 0
         for segment in self._segments():
             start = segment[0].start
@@ -156,7 +125,7 @@ class ObjectCheck:
                 )
                 for placed in (*last, *segment):
                     self._run.bad.setdefault(placed.oid, damage)
-            end = start + segment[0].place.stored
+            end = segment[0].end
             if end >= last_end:
                 last, last_end = segment, end
 
@@ -180,10 +149,10 @@ class ObjectCheck:
         for oid, message in damaged:
             self._run.add_bad(oid, message)
 
-    def _batches(self) -> Iterator[tuple[list[tuple[bytes, list[_Placed]]], int]]:
+    def _batches(self) -> Iterator[tuple[list[tuple[bytes, list[Placed]]], int]]:
         """Yield segments as they are stored, about a MiB at a time, and the size of the objects."""
         run = self._run
-        batch: list[tuple[bytes, list[_Placed]]] = []
+        batch: list[tuple[bytes, list[Placed]]] = []
         size = stored = 0
         for segment in self._segments():
             first = segment[0]
@@ -210,17 +179,7 @@ class ObjectCheck:
         yield batch, size
 
 
-def _unpack(record: bytes) -> _Placed:
-    start, _, oid, length, row = _RECORD.unpack(record)
-    return _Placed(start, ObjectId(oid), unpack_location(memoryview(row)[:length]))
-
-
-def _segment_of(placed: _Placed) -> tuple[int, int, int, bool]:
-    place = placed.place
-    return placed.start, place.stored, place.raw, place.compressed
-
-
-def _verify(batch: list[tuple[bytes, list[_Placed]]]) -> list[tuple[ObjectId, str]]:
+def _verify(batch: list[tuple[bytes, list[Placed]]]) -> list[tuple[ObjectId, str]]:
     """Return the objects that are not what their ids say, and what is wrong. In a pool's thread."""
     damaged = []
     for stored, segment in batch:

@@ -85,11 +85,10 @@ class References:
 
     def _update_problem(self, data_set: str, name: str, update: RefUpdate) -> str:
         before = self._last.get((data_set, name))
-        if f"{data_set}@{name}" not in self._told:
-            if before is not None and before.new != update.old:
-                return "it does not begin where the line before ends"
-            if before is None and update.old is not None:
-                return "a line before it is missing"
+        # Before the first there may have been others: `vfs gc` removes old ones.
+        is_told = f"{data_set}@{name}" in self._told
+        if before is not None and before.new != update.old and not is_told:
+            return "it does not begin where the line before ends"
         commit = update.new or update.old
         expected = None if commit is None else Slot(commit, data_set, name)
         slot = self._slots.get(update.slot)
@@ -173,6 +172,8 @@ class Versions:
         self._run = run
         self.labels: dict[ObjectId, list[str]] = {}
         self.roots: dict[ObjectId, Commit] = {}
+        self.pruned: set[ObjectId] = set()
+        """Those whose content was removed by a rule of retention: there is the commit alone."""
 
     def name(self, oid: ObjectId, label: str) -> None:
         """Say what a commit is called."""
@@ -185,16 +186,20 @@ class Versions:
         waiting: deque[tuple[ObjectId, str]] = deque([(oid, "")])
         while waiting:
             this, child = waiting.popleft()
-            if this in self.roots:
+            if this in self.roots or this in self.pruned:
                 continue
             commit = self._load(this, child)
             if this not in self.labels:
                 self.labels[this] = [f"{data_set}@{this.hex()[:ID_DIGITS]}"]
-            if commit is not None:
+            if commit is None:
+                continue
+            if self._run.store.row("pruned", this) is None:
                 self.roots[this] = commit
-                waiting.extend(
-                    (parent, this.hex()) for parent in commit.parents if parent not in self.roots
-                )
+            else:
+                self.pruned.add(this)
+            waiting.extend(
+                (parent, this.hex()) for parent in commit.parents if parent not in self.roots
+            )
 
     def add_unnamed(self, oid: ObjectId, data_set: str) -> None:
         """Add a commit that may have no name by now."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from vfs.errors import CorruptObject
+from vfs.errors import CorruptObject, StoreError
 from vfs.ids import ID_BYTES, ObjectId
 from vfs.store.births import unpack_birth
 from vfs.store.environment import TABLES
 from vfs.store.layout import Kind, key_number, number_key, unpack_location, unpack_number_row
 from vfs.store.numbers import RESERVED
+from vfs.store.pruned import unpack_pruned
+from vfs.store.settings import parse
 
 if TYPE_CHECKING:
     from vfs.repo.fsck.run import Run
@@ -20,9 +22,7 @@ PLAIN_TABLES: Final = tuple(name for name in TABLES if name not in _OWN_STAGE)
 
 def check_table(run: Run, name: str) -> None:
     """Read a whole table, which is neither the index nor the blocks."""
-    check = {"leaves": _leaf, "numbers": _number, "collisions": _collision, "births": _birth}.get(
-        name
-    )
+    check = _CHECKS.get(name)
     total = run.store.count(name)
     for done, (key, value) in enumerate(run.store.rows(name)):
         if not done & 0xFFF:
@@ -36,6 +36,8 @@ def check_table(run: Run, name: str) -> None:
 
 
 def _leaf(run: Run, key: bytes, value: memoryview) -> str:
+    if len(key) == 8 and not value:
+        return ""  # keeps its number from coming back
     if len(key) != 8 or len(value) != ID_BYTES:
         return "a row of a wrong length"
     oid = ObjectId(bytes(value))
@@ -82,3 +84,32 @@ def _collision(run: Run, key: bytes, value: memoryview) -> str:
     if unpack_number_row(row).check != int.from_bytes(key[8:12], "little"):
         return f"the number {key_number(value)} is of another entry"
     return ""
+
+
+def _pruned(run: Run, key: bytes, value: memoryview) -> str:
+    try:
+        unpack_pruned(value)
+    except CorruptObject as error:
+        return str(error)
+    row = run.store.row("objects", key)
+    if len(key) != ID_BYTES or row is None or unpack_location(row).kind != Kind.COMMIT:
+        return f"{key.hex()} is no commit"
+    return ""
+
+
+def _setting(_: Run, key: bytes, value: memoryview) -> str:
+    try:
+        parse(key.decode(errors="replace"), bytes(value))
+    except StoreError as error:
+        return str(error)
+    return ""
+
+
+_CHECKS: Final = {
+    "leaves": _leaf,
+    "numbers": _number,
+    "collisions": _collision,
+    "births": _birth,
+    "pruned": _pruned,
+    "settings": _setting,
+}

@@ -83,6 +83,9 @@ class _Check:
             versions.name(ref.commit, f"{ref.data_set}@{ref.name}")
         for ref in references.refs:
             versions.add(ref.commit)
+            if ref.commit in versions.pruned:
+                message = "the content of its version was removed"
+                run.found("reference", message, f"{ref.data_set}@{ref.name}")
         overlays = read_headers(run, references, versions)
         for commit, data_set in references.commits():
             if run.store.row("objects", commit) is not None:

@@ -58,7 +58,7 @@ class DirectoryImport:
         old = OldIndex.load(path)
         if old is not None:
             self._resources.callback(old.close)
-            if not reader.has(old.commit):
+            if not self._repo.is_whole(old.commit):
                 old = None
         rewrite = old is None or self._checksum or old.is_bloated
         self._index = NewIndex(path, None if rewrite else old)

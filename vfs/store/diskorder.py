@@ -1,0 +1,89 @@
+"""The objects of a store in the order in which they lie on the disk, whole segments at a time.
+
+To sort them, rows of the index go through files without a name, each for a range of blocks, which
+stay in memory while they are small.
+"""
+
+from __future__ import annotations
+
+import struct
+import tempfile
+from collections.abc import Iterator
+from itertools import groupby
+from pathlib import Path
+from typing import IO, Final, NamedTuple, Self
+
+from vfs.ids import ObjectId
+from vfs.store.layout import BLOCK_BYTES, Location, unpack_location
+
+BLOCKS_A_FILE: Final = 1 << 16  # 1 GiB
+FILES_MAX: Final = 256
+SPOOLED_BYTES: Final = 32 << 20  # of each file in memory
+
+_RECORD: Final = struct.Struct(">QI32sB24s")  # where, offset; id; length of the row, row
+
+
+class Placed(NamedTuple):
+    """An object and where it lies."""
+
+    start: int  # of its segment: bytes from the start of block 0, all blocks being full
+    oid: ObjectId
+    place: Location
+
+    @property
+    def end(self) -> int:
+        """Return where its segment ends, as `start`."""
+        return self.start + self.place.stored
+
+
+class DiskOrder:
+    """Takes rows in any order, gives them in that of the disk. A context manager."""
+
+    def __init__(
+        self, directory: Path, last_block: int, spooled_bytes: int = SPOOLED_BYTES
+    ) -> None:
+        """*directory* is where the files are, *last_block* the last that a row leads to."""
+        self._blocks_a_file = BLOCKS_A_FILE
+        while last_block // self._blocks_a_file >= FILES_MAX:
+            self._blocks_a_file *= 2
+        self._files: list[IO[bytes]] = [
+            tempfile.SpooledTemporaryFile(spooled_bytes, dir=str(directory))  # noqa: SIM115
+            for _ in range(last_block // self._blocks_a_file + 1)
+        ]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the files."""
+        for file in self._files:
+            file.close()
+
+    def add(self, oid: ObjectId, place: Location, row: memoryview) -> None:
+        """Take an object, and its row in the index."""
+        start = place.block * BLOCK_BYTES + place.at
+        record = _RECORD.pack(start, place.offset, oid, len(row), bytes(row))
+        self._files[place.block // self._blocks_a_file].write(record)
+
+    def segments(self) -> Iterator[list[Placed]]:
+        """Yield the objects of each segment, in the order of the blocks. As often as wanted."""
+        size = _RECORD.size
+        for file in self._files:
+            file.seek(0)
+            data = file.read()
+            records = sorted(data[at : at + size] for at in range(0, len(data), size))
+            for _, segment in groupby(map(_unpack, records), key=_segment_of):
+                yield list(segment)
+
+
+def _unpack(record: bytes) -> Placed:
+    start, _, oid, length, row = _RECORD.unpack(record)
+    return Placed(start, ObjectId(oid), unpack_location(memoryview(row)[:length]))
+
+
+def _segment_of(placed: Placed) -> tuple[int, int, int, bool]:
+    place = placed.place
+    return placed.start, place.stored, place.raw, place.compressed
