@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from vfs.repo.history import Filter, Version
     from vfs.repo.repository import Repository
     from vfs.repo.treediff import DifferenceKind, Summary
+    from vfs.store.pruned import Pruned
     from vfs.store.refs import Ref, RefUpdate
 
 Sums = dict["DifferenceKind", "Summary"]
@@ -119,7 +120,8 @@ def log(
 
     JSON: commit, parents, refs, time (UTC), author, message, files, directories, bytes, and
     provenance, which is the command, the source and the machine that made the version; with --stat
-    changes, which has files, directories, old_bytes and new_bytes by kind.
+    changes, which has files, directories, old_bytes and new_bytes by kind; and of a version whose
+    content was removed ('vfs retention') pruned, which has time and reason.
     """
     from vfs.repo.history import history
 
@@ -128,7 +130,8 @@ def log(
     with settings.repository(readonly=True) as repo:
         refs = refs_by_commit(repo, target.data_set)
         wanted = _filter(ctx.meta["vfs.paths"], filters)
-        start = repo.resolve(target.data_set, target.revision).commit
+        pruned_will_do = not wanted.paths and not stat
+        start = repo.resolve(target.data_set, target.revision, pruned=pruned_will_do).commit
         found = _limited(_some(history(repo, start, wanted), wanted), limit)
         if graph:
             _write_graph(_blocks(repo, found, refs, stat=stat, oneline=oneline))
@@ -137,11 +140,13 @@ def log(
             if not version.shown:
                 continue
             oid, commit = version.id, version.commit
-            sums = changes_of(repo, commit) if stat else None
+            pruned = repo.store.pruned.get(oid)
+            sums = changes_of(repo, commit) if stat and pruned is None else None
             if as_json:
-                output.write_json(commit_record(oid, commit, refs[oid], sums), indent=None)
+                record = commit_record(oid, commit, refs[oid], sums, pruned)
+                output.write_json(record, indent=None)
             else:
-                for line in _text(oid, commit, refs[oid], sums, oneline=oneline):
+                for line in _text(oid, commit, refs[oid], sums, pruned, oneline=oneline):
                     click.echo(line)
 
 
@@ -199,7 +204,8 @@ def changes_of(repo: Repository, commit: Commit) -> Sums:
     from vfs.repo.renames import with_renames
     from vfs.repo.treediff import differences, summarize
 
-    old = repo.commit(commit.parents[0]).root if commit.parents else None
+    parents = repo.whole_parents(commit)
+    old = repo.commit(parents[0]).root if parents else None
     found = differences(repo.nodes, old, commit.root)
     return summarize(with_renames(repo.nodes, found, whole=True))
 
@@ -218,9 +224,10 @@ def _blocks(
     for version in found:
         lines: list[str] = []
         if version.shown:
-            sums = changes_of(repo, version.commit) if stat else None
             oid = version.id
-            lines = _text(oid, version.commit, refs[oid], sums, oneline=oneline)
+            pruned = repo.store.pruned.get(oid)
+            sums = changes_of(repo, version.commit) if stat and pruned is None else None
+            lines = _text(oid, version.commit, refs[oid], sums, pruned, oneline=oneline)
         yield version, lines
 
 
@@ -242,7 +249,11 @@ def _write_graph(blocks: Iterator[Block]) -> None:
 
 
 def commit_record(
-    oid: ObjectId, commit: Commit, refs: list[Ref], sums: Sums | None = None
+    oid: ObjectId,
+    commit: Commit,
+    refs: list[Ref],
+    sums: Sums | None = None,
+    pruned: Pruned | None = None,
 ) -> dict[str, Any]:
     """Return a version for JSON, with what it changed if that is counted."""
     from vfs.cli.changes import summary_record
@@ -260,7 +271,12 @@ def commit_record(
         "bytes": totals.bytes,
         "provenance": output.json_safe(dict(commit.provenance)),
         **({} if sums is None else {"changes": summary_record(sums)}),
+        **({} if pruned is None else {"pruned": _pruned_record(pruned)}),
     }
+
+
+def _pruned_record(pruned: Pruned) -> dict[str, str]:
+    return {"time": iso(pruned.time_ns, precise=True), "reason": pruned.reason}
 
 
 def _names(refs: list[Ref]) -> str:
@@ -274,13 +290,26 @@ def _names(refs: list[Ref]) -> str:
 
 
 def _text(
-    oid: ObjectId, commit: Commit, refs: list[Ref], sums: Sums | None, *, oneline: bool
+    oid: ObjectId,
+    commit: Commit,
+    refs: list[Ref],
+    sums: Sums | None,
+    pruned: Pruned | None,
+    *,
+    oneline: bool,
 ) -> list[str]:
-    return [_line(oid, commit, refs, sums)] if oneline else commit_text(oid, commit, refs, sums)
+    if not oneline:
+        return commit_text(oid, commit, refs, sums, pruned)
+    gone = "" if pruned is None else "  [its content was removed]"
+    return [_line(oid, commit, refs, sums) + gone]
 
 
 def commit_text(
-    oid: ObjectId, commit: Commit, refs: list[Ref], sums: Sums | None = None
+    oid: ObjectId,
+    commit: Commit,
+    refs: list[Ref],
+    sums: Sums | None = None,
+    pruned: Pruned | None = None,
 ) -> list[str]:
     """Return a version for people, as lines."""
     totals = directory_totals(commit.root)
@@ -293,6 +322,9 @@ def commit_text(
         f"Date:   {output.local_time(commit.time_ns)}",
         f"Holds:  {output.plural(totals.files, 'file')}, {output.size(totals.bytes)}",
     ]
+    if pruned is not None:
+        when = output.local_time(pruned.time_ns)
+        lines.append(f"Gone:   its content, {when}: {output.printable(pruned.reason)}")
     if sums is not None:
         from vfs.cli.changes import summary_line
 

@@ -81,6 +81,12 @@ SECTIONS: Final[Mapping[str, Mapping[str, Lazy]]] = {
     "Keep it sound": {
         "fsck": Lazy("vfs.cli.checking", "fsck", "Check the store."),
         "backup": Lazy("vfs.cli.backup", "backup", "Write the whole store into one file."),
+        "gc": Lazy("vfs.cli.collecting", "gc", "Remove what no version needs."),
+        "retention": Lazy(
+            "vfs.cli.collecting",
+            "retention",
+            "Show or set which versions of a data set keep their content.",
+        ),
     },
     "Other": {
         "completion": Lazy("vfs.cli.completion", "completion", "Print a completion script."),

@@ -91,7 +91,8 @@ def _changes(
 
     # The first version is compared with a directory in which there is nothing.
     empty = commit.root._replace(content=NO_CONTENT)
-    old = repo.commit(commit.parents[0]).root if commit.parents else empty
+    parents = repo.whole_parents(commit)
+    old = repo.commit(parents[0]).root if parents else empty
     if paths:
         found = at_paths(repo.nodes, (old, commit.root), paths, times=form.times)
     else:

@@ -90,12 +90,13 @@ class _States:
     def compare(self, record: Commit) -> tuple[tuple[ObjectId, ...], bool]:
         """Return the parents to follow, and whether the paths are others than in each."""
         here = self._of(record.root)
-        if not record.parents:
+        parents = self._repo.whole_parents(record)
+        if not parents:
             return (), any(here)
-        for parent in record.parents:
+        for parent in parents:
             if self._of(self._repo.commit(parent).root) == here:
                 return (parent,), False
-        return record.parents, True
+        return parents, True
 
     def _of(self, root: Entry) -> State:
         state = self._known.get(root.content) if all(self._paths) else None

@@ -73,7 +73,7 @@ class Introductions:
     def _divide(self, oid: ObjectId, share: _Share) -> Iterator[tuple[ObjectId, _Share]]:
         """Note what a version introduced; yield what its parents are to account for."""
         here = self._tree(oid)
-        parents = self._repo.commit(oid).parents
+        parents = self._repo.whole_parents(self._repo.commit(oid))
         if not parents:
             self._introduced(oid, share.names)
             if share.rest:

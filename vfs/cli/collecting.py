@@ -1,0 +1,310 @@
+"""The commands gc and retention."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from vfs.cli import output
+from vfs.cli.command import Command, Settings, json_option, note, pass_settings
+from vfs.cli.targets import TargetType
+from vfs.clock import iso
+from vfs.model.names import Target
+
+if TYPE_CHECKING:
+    from vfs.repo.gc import Report, Rules
+    from vfs.repo.gc.report import OnStage
+
+_REFRESHES_PER_S: Final = 10
+_UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400, "y": 365 * 86_400}
+_DURATION: Final = re.compile(r"(\d{1,6})([smhdwy]?)")
+
+
+class DurationType(click.ParamType[int]):
+    """A while, in seconds: 12h, 30d, 8w, 1y; 0."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return seconds."""
+        if isinstance(value, int):
+            return value
+        match = _DURATION.fullmatch(value)
+        if match is None or (not match[2] and int(match[1])):
+            self.fail(f"'{value}' is not like 12h, 30d, 8w or 1y", param, ctx)
+        return int(match[1]) * _UNITS.get(match[2], 1)
+
+
+@click.command(
+    cls=Command,
+    examples=(
+        ("What would go, and how much", "vfs gc --dry-run"),
+        ("Remove what nobody needs", "vfs gc"),
+        ("Also what references led to until a week ago", "vfs gc --keep 7d"),
+        ("Let mounts do it every day", "vfs gc --auto daily"),
+        ("Bytes that would go, in a script", "vfs gc -n --json | jq .stored_bytes"),
+    ),
+)
+@click.option("-n", "--dry-run", is_flag=True, help="Say what would go; remove nothing.")
+@click.option(
+    "--keep",
+    type=DurationType(),
+    default="30d",
+    show_default=True,
+    metavar="TIME",
+    help="For how long it can be undone that a branch or tag was moved or deleted.",
+)
+@click.option(
+    "--repack",
+    type=click.IntRange(0, 100),
+    default=50,
+    show_default=True,
+    metavar="PERCENT",
+    help="Rewrite blocks of which less than this part is needed; 0 rewrites none.",
+)
+@click.option(
+    "--auto",
+    type=click.Choice(["daily", "weekly", "off"]),
+    help="Let mounts collect garbage so often, or not; collects nothing now.",
+)
+@json_option
+@pass_settings
+def gc(
+    settings: Settings, /, dry_run: bool, keep: int, repack: int, auto: str | None, as_json: bool
+) -> None:
+    """Remove what no version needs.
+
+    What stays: all that branches and tags lead to, with their whole history, unless 'vfs retention'
+    has rules for it; what is written to branches; what a branch or tag led to within the time of
+    --keep, so that 'vfs reflog' can bring it back; and what a mount has shown, as long as it is
+    mounted. All else goes: contents, and older lines of reference logs. Interrupted imports leave
+    contents, too.
+
+    The store may be in use meanwhile. Imports and commits that began before are waited for; new
+    ones go on. To be interrupted or killed does no harm: the next 'vfs gc' goes on.
+
+    What is freed is free inside the store's file, and is used by what is stored next.
+
+    With --auto, a mount of the store does it in the background, with the lowest priority, and with
+    the --keep that is given here.
+
+    JSON: dry_run, versions (that go as a whole), expired, a list of data_set, commit, time and
+    reason of versions whose content goes by a rule; log_lines, objects, object_bytes (before
+    compression), stored_bytes, kept_objects, freed_bytes (in the file), rewritten_blocks,
+    damaged_blocks (which stay), pinned (versions that a mount alone keeps); with --auto, auto and
+    keep_seconds.
+    """
+    from vfs.repo.gc import Collection, collect, preview
+    from vfs.repo.gc.schedule import set_schedule
+
+    with settings.repository(readonly=dry_run) as repo:
+        if auto is not None:
+            set_schedule(repo.store, None if auto == "off" else auto, keep)
+            if as_json:
+                output.write_json({"auto": auto, "keep_seconds": keep})
+            else:
+                click.echo(f"mounts collect garbage {auto}" if auto != "off" else "mounts do not")
+            return
+        options = Collection(keep_s=keep, repack_share=repack / 100)
+        with _progress() as on_stage:
+            if dry_run:
+                report = preview(repo.store, options, on_stage)
+            else:
+                report = collect(repo.store, options, on_stage, _say_wait)
+    if as_json:
+        output.write_json(_record(report, dry_run=dry_run))
+        return
+    _write(report, dry_run=dry_run)
+
+
+def _say_wait() -> None:
+    note("waiting for imports and commits that began before")
+
+
+def _write(report: Report, *, dry_run: bool) -> None:
+    if report.expired:
+        output.write_table(
+            ("DATA SET", "COMMIT", "TIME", "EXPIRED BY"),
+            (
+                (
+                    one.data_set,
+                    one.commit.hex()[: output.ID_DIGITS],
+                    output.local_time(one.time_ns),
+                    one.reason,
+                )
+                for one in report.expired
+            ),
+        )
+    would = "would remove" if dry_run else "removed"
+    what = output.plural(report.objects, "object")
+    click.echo(
+        f"{would} {what} of {output.plural(len(report.expired), 'expired version')} and "
+        f"{output.plural(report.versions, 'version')} without a name: "
+        f"{output.size(report.stored_bytes)} ({output.size(report.object_bytes)} uncompressed)"
+    )
+    if report.pinned:
+        note(
+            f"{output.plural(report.pinned, 'version')} stay because a mount has shown them:"
+            " they can go when it is mounted anew"
+        )
+    if report.unrepaired:
+        note(f"{output.plural(report.unrepaired, 'block')} hold something damaged: vfs fsck --data")
+    if not dry_run and report.freed_bytes > 0:
+        note(f"{output.size(report.freed_bytes)} in the store's file are free for what comes next")
+
+
+def _record(report: Report, *, dry_run: bool) -> dict[str, Any]:
+    return {
+        "dry_run": dry_run,
+        "versions": report.versions,
+        "expired": [
+            {
+                "data_set": one.data_set,
+                "commit": one.commit.hex(),
+                "time": iso(one.time_ns, precise=True),
+                "reason": one.reason,
+            }
+            for one in report.expired
+        ],
+        "log_lines": report.log_lines,
+        "objects": report.objects,
+        "object_bytes": report.object_bytes,
+        "stored_bytes": report.stored_bytes,
+        "kept_objects": report.kept_objects,
+        "freed_bytes": report.freed_bytes,
+        "rewritten_blocks": report.blocks_rewritten,
+        "damaged_blocks": report.unrepaired,
+        "pinned": report.pinned,
+    }
+
+
+@contextmanager
+def _progress() -> Iterator[OnStage]:
+    """Show a bar on standard error where that is a terminal; it is gone at the end."""
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
+
+    with Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=None),
+        TextColumn("{task.fields[done]}", style="progress.download"),
+        console=output.console(stderr=True),
+        transient=True,
+        expand=True,
+        refresh_per_second=_REFRESHES_PER_S,
+    ) as bars:
+        task = bars.add_task("", total=None, done="")
+        yield lambda stage: bars.update(
+            task,
+            description=stage.name,
+            completed=stage.done,
+            total=stage.total or None,
+            done=f"{stage.done:,}" if stage.done else "",
+        )
+
+
+def _count(name: str, what: str) -> Callable[[Any], Any]:
+    return click.option(
+        f"--keep-{name}", type=click.IntRange(0, 1_000_000), metavar="N", default=0, help=what
+    )
+
+
+@click.command(
+    cls=Command,
+    examples=(
+        ("The rules there are", "vfs retention"),
+        (
+            "Keep a version a day for a month, and one a week for a quarter",
+            "vfs retention data --keep-daily 30 --keep-weekly 13",
+        ),
+        ("What that would remove now", "vfs gc --dry-run"),
+        ("Keep the whole history again", "vfs retention data --clear"),
+    ),
+)
+@click.argument(
+    "target",
+    metavar="[DATASET]",
+    required=False,
+    type=TargetType(revision=False),
+    help="The data set.",
+)
+@_count("last", "The newest N versions.")
+@_count("hourly", "The last version of each of N hours.")
+@_count("daily", "The last version of each of N days.")
+@_count("weekly", "The last version of each of N weeks.")
+@_count("monthly", "The last version of each of N months.")
+@_count("yearly", "The last version of each of N years.")
+@click.option(
+    "--keep-within",
+    type=DurationType(),
+    default=0,
+    metavar="TIME",
+    help="All versions up to so long before the newest: 12h, 30d, 8w, 1y.",
+)
+@click.option("--clear", is_flag=True, help="Remove the rules: the whole history is kept.")
+@json_option
+@click.pass_context
+@pass_settings
+def retention(
+    settings: Settings,
+    ctx: click.Context,
+    /,
+    target: Target | None,
+    clear: bool,
+    as_json: bool,
+    keep_within: int,
+    **counts: int,
+) -> None:
+    """Show or set which versions of a data set keep their content.
+
+    Without rules, all of them do. With rules, 'vfs gc' lets go of the content of those versions in
+    the history of each branch that no rule keeps. Hours, days, weeks, months and years are those of
+    UTC, and only those count that have a version; of each the last version stays. Whatever the
+    rules say, the newest version of each branch, tagged versions, and what a mounted branch is
+    based on stay.
+
+    Of a version whose content went, author, time, message and provenance stay: 'vfs log' shows
+    them, and whoever asks for its files is told when they went, and why.
+
+    The rules that are given replace all that there were. They take effect at the next 'vfs gc'.
+
+    JSON: a list of data_set, last, hourly, daily, weekly, monthly, yearly, within_seconds.
+    """
+    from vfs.repo.gc import Rules, load_rules, save_rules
+
+    numbers = {name.removeprefix("keep_"): count for name, count in counts.items()}
+    rules = Rules(**numbers, within_s=keep_within)
+    if target is None and (clear or not rules.is_empty):
+        raise click.UsageError("rules are of a data set: name it", ctx)
+    if clear and not rules.is_empty:
+        raise click.UsageError("--clear and rules can't stand together", ctx)
+    is_change = clear or not rules.is_empty
+    with settings.repository(readonly=not is_change) as repo:
+        if target is not None:
+            repo.require_data_set(target.data_set)
+            if is_change:
+                save_rules(repo.store.settings, target.data_set, None if clear else rules)
+        found = load_rules(repo.store.settings)
+        if target is not None:
+            found = {name: row for name, row in found.items() if name == target.data_set}
+    if as_json:
+        output.write_json([_rules_record(name, row) for name, row in found.items()])
+    elif found:
+        output.write_table(("DATA SET", "KEEPS"), ((name, str(row)) for name, row in found.items()))
+    else:
+        note("the whole history is kept")
+
+
+def _rules_record(data_set: str, rules: Rules) -> dict[str, Any]:
+    record = {"data_set": data_set, **asdict(rules)}
+    record["within_seconds"] = record.pop("within_s")
+    return record
