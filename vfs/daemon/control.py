@@ -7,18 +7,20 @@ import logging
 import os
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from vfs import mountinfo
-from vfs.daemon import logs, making, mounts, registry, sockets
+from vfs.daemon import collecting, logs, making, mounts, registry, sockets
 from vfs.daemon.arrivals import Arrivals
 from vfs.daemon.checks import check
 from vfs.daemon.registry import Record
 from vfs.daemon.spec import MountSpec
-from vfs.errors import MountProblem
+from vfs.errors import MountProblem, VfsError
 from vfs.model.names import DEFAULT_BRANCH, Target
+from vfs.store.shown import ShownSlots
 
 if TYPE_CHECKING:
     from vfs.daemon.branch import BranchSpec, Place
@@ -62,15 +64,16 @@ def mount(spec: MountSpec) -> None:
     if spec.target is None and not spec.read_only and (hindrance := _no_branches(spec)):
         log.warning("branches are shown read-only: %s", hindrance)
         spec = replace(spec, read_only=True)
-    what = _find_out(spec)
+    shown = ShownSlots(spec.store, registry.mount_id(str(spec.mountpoint)))
+    what = _find_out(spec, shown)
     if isinstance(what, BranchName):
         spec = replace(spec, target=Target(what.data_set, what.name), workers=1)
         _start(spec, functools.partial(_run_branch, spec, what), writable=True)
         return
-    clean = functools.partial(_clean_up_after_readers, spec)
+    clean = functools.partial(_keep_house, spec)
     keep = functools.partial(_keep_branches, spec)
     is_hub = spec.target is None and not spec.read_only
-    serve(spec, what, housekeeping=clean, companion=keep if is_hub else None)
+    serve(spec, what, housekeeping=clean, companion=keep if is_hub else None, shown=shown)
 
 
 def serve(
@@ -79,10 +82,11 @@ def serve(
     *,
     housekeeping: Callable[[], None] | None = None,
     companion: Task | None = None,
+    shown: ShownSlots | None = None,
 ) -> None:
     """Mount what *open_view*, called in each worker, gives. As `mount`, without its checks."""
     spec = spec.settled()
-    _start(spec, functools.partial(_run_view, spec, open_view, housekeeping, companion))
+    _start(spec, functools.partial(_run_view, spec, open_view, housekeeping, companion, shown))
 
 
 def _start(
@@ -128,6 +132,7 @@ def _run_view(
     open_view: Callable[[], View],
     housekeeping: Callable[[], None] | None,
     companion: Task | None,
+    shown: ShownSlots | None,
     ready: Callable[[], None],
 ) -> None:
     # pyfuse3 takes 0.2 s to import, and only a daemon needs it.
@@ -135,7 +140,7 @@ def _run_view(
     from vfs.fuse.session import Session  # noqa: PLC0415
 
     mountpoint = str(spec.mountpoint)
-    with watched_signals():
+    with watched_signals(), shown or nullcontext():
         supervisor = Supervisor(
             Session(mountpoint, spec.libfuse_options(writable=companion is not None)),
             mountpoint,
@@ -189,7 +194,7 @@ def _branch_spec(spec: MountSpec, *, nested: bool) -> BranchSpec:
     )
 
 
-def _find_out(spec: MountSpec) -> BranchName | Callable[[], View]:
+def _find_out(spec: MountSpec, shown: ShownSlots) -> BranchName | Callable[[], View]:
     """Return the branch to serve, or what opens the view of what never changes.
 
     The store is closed again, as LMDB must not be held over a fork.
@@ -198,7 +203,7 @@ def _find_out(spec: MountSpec) -> BranchName | Callable[[], View]:
 
     with Repository.open(spec.store, readonly=True) as repository:
         if spec.target is None:
-            return _hub_opener(spec)
+            return _hub_opener(spec, shown)
         if spec.target.path:
             raise MountProblem(
                 "only a whole version can be mounted, not a directory of it",
@@ -209,7 +214,7 @@ def _find_out(spec: MountSpec) -> BranchName | Callable[[], View]:
         from vfs.fs.single import open_single  # noqa: PLC0415
 
         resolved = repository.resolve(spec.target.data_set, spec.target.revision)
-        return functools.partial(open_single, spec.store, resolved.slot)
+        return functools.partial(open_single, spec.store, resolved.slot, shown)
 
 
 def _no_branches(spec: MountSpec) -> str:
@@ -222,15 +227,15 @@ def _no_branches(spec: MountSpec) -> str:
     return ""
 
 
-def _hub_opener(spec: MountSpec) -> Callable[[], View]:
+def _hub_opener(spec: MountSpec, shown: ShownSlots) -> Callable[[], View]:
     from vfs.fs.hub import open_hub  # noqa: PLC0415 - as above
     from vfs.fs.places import open_hub_with_branches  # noqa: PLC0415
 
     if spec.read_only:
-        return functools.partial(open_hub, spec.store)
+        return functools.partial(open_hub, spec.store, shown)
     make = functools.partial(making.ask, spec.store, _requests_name(spec))
     arrivals = Arrivals(spec.store, spec.mountpoint, workers=spec.workers)
-    return functools.partial(open_hub_with_branches, spec.store, make, arrivals)
+    return functools.partial(open_hub_with_branches, spec.store, make, arrivals, shown)
 
 
 def _requests_name(spec: MountSpec) -> str:
@@ -246,12 +251,23 @@ def _branch(repository: Repository, target: Target) -> BranchName | None:
     return BranchName(target.data_set, name) if not refs and name == DEFAULT_BRANCH else None
 
 
-def _clean_up_after_readers(spec: MountSpec) -> None:
-    """Free what readers that were killed still hold in the store; run in a process of its own."""
+def _keep_house(spec: MountSpec) -> None:
+    """Free what readers that were killed still hold in the store; collect garbage if it is time.
+
+    Run in a process of its own.
+    """
+    from vfs.repo.gc.schedule import collect_if_due, is_due  # noqa: PLC0415 - as above
     from vfs.store.store import Store  # noqa: PLC0415
 
-    with Store.open(spec.store, readonly=True) as store:
-        store.check_readers()
+    try:
+        with Store.open(spec.store, readonly=True) as store:
+            store.check_readers()
+            due = is_due(store) and os.access(spec.store / "data.mdb", os.W_OK)
+        if due:
+            collecting.yield_to_others()
+            collect_if_due(spec.store)
+    except VfsError as exc:
+        log.error("garbage can't be collected: %s", exc)  # noqa: TRY400 - no traceback
 
 
 def list_mounts() -> list[MountInfo]:

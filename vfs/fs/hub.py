@@ -20,6 +20,7 @@ from vfs.model.names import DEFAULT_BRANCH, SEPARATOR
 from vfs.repo.differences import Differences, difference_name
 from vfs.repo.repository import Repository
 from vfs.store.refs import Ref
+from vfs.store.shown import ShownSlots
 
 log = logging.getLogger(__name__)
 
@@ -34,8 +35,8 @@ class Hub(Snapshots):
 
     _top_mode = 0o555
 
-    def __init__(self, repo: Repository) -> None:
-        super().__init__(repo)
+    def __init__(self, repo: Repository, shown: ShownSlots | None = None) -> None:
+        super().__init__(repo, shown)
         self._refs: list[Ref] = []
         self._refs_slot = -1
         self._differences = Differences(repo.store)
@@ -176,6 +177,6 @@ def _is_link(node: int) -> bool:
     return is_position(node) and split_position(node)[1] == LINK_RANK
 
 
-def open_hub(store: Path) -> Hub:
+def open_hub(store: Path, shown: ShownSlots | None = None) -> Hub:
     """Open a store and return its hub. Not to be held over a fork."""
-    return Hub(Repository.open(store, readonly=True))
+    return Hub(Repository.open(store, readonly=True), shown)

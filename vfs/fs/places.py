@@ -21,6 +21,7 @@ from vfs.fs.past import Subject
 from vfs.model.names import DEFAULT_BRANCH
 from vfs.repo.repository import Repository
 from vfs.store.refs import Ref
+from vfs.store.shown import ShownSlots
 
 log = logging.getLogger(__name__)
 
@@ -57,8 +58,14 @@ class HubWithBranches(Hub):
 
     _top_mode = 0o755
 
-    def __init__(self, repo: Repository, make: Make, is_mounted: IsMounted) -> None:
-        super().__init__(repo)
+    def __init__(
+        self,
+        repo: Repository,
+        make: Make,
+        is_mounted: IsMounted,
+        shown: ShownSlots | None = None,
+    ) -> None:
+        super().__init__(repo, shown)
         self._make = make
         self._is_mounted = is_mounted
         self._places: dict[int, _Place] = {}
@@ -223,6 +230,8 @@ class HubWithBranches(Hub):
                 yield name, attr._replace(entry_timeout=0), after
 
 
-def open_hub_with_branches(store: Path, make: Make, is_mounted: IsMounted) -> HubWithBranches:
+def open_hub_with_branches(
+    store: Path, make: Make, is_mounted: IsMounted, shown: ShownSlots | None = None
+) -> HubWithBranches:
     """Open a store and return its hub. Not to be held over a fork."""
-    return HubWithBranches(Repository.open(store, readonly=True), make, is_mounted)
+    return HubWithBranches(Repository.open(store, readonly=True), make, is_mounted, shown)

@@ -10,13 +10,14 @@ from vfs.fs.nodes import ROOT, position
 from vfs.fs.past import Subject
 from vfs.fs.snapshot import Snapshots
 from vfs.repo.repository import Repository
+from vfs.store.shown import ShownSlots
 
 
 class SingleRevision(Snapshots):
     """The snapshots of one root, which the kernel calls node 1."""
 
-    def __init__(self, repo: Repository, slot: int) -> None:
-        super().__init__(repo)
+    def __init__(self, repo: Repository, slot: int, shown: ShownSlots | None = None) -> None:
+        super().__init__(repo, shown)
         self._root_node = position(slot, 0)
         self._only = self.slot(slot)
 
@@ -51,6 +52,6 @@ class SingleRevision(Snapshots):
         return attr._replace(node=ROOT, number=ROOT)
 
 
-def open_single(store: Path, slot: int) -> SingleRevision:
+def open_single(store: Path, slot: int, shown: ShownSlots | None = None) -> SingleRevision:
     """Open a store and return a view of the root in *slot*. Not to be held over a fork."""
-    return SingleRevision(Repository.open(store, readonly=True), slot)
+    return SingleRevision(Repository.open(store, readonly=True), slot, shown)

@@ -19,6 +19,7 @@ from vfs.repo.repository import Repository
 from vfs.repo.treepaths import Path
 from vfs.repo.trees import Found, Place, find, find_directory, walk
 from vfs.store.layout import Slot
+from vfs.store.shown import ShownSlots
 
 CACHED_BYTES: Final = 4 << 20  # of directories, and as many of files: about 8,000 each
 _DOTS: Final = 2  # offsets of "." and ".." in a listing
@@ -41,8 +42,10 @@ class Directory(NamedTuple):
 class Snapshots:
     """All that lies below the roots of revisions. Implements `View` for those nodes."""
 
-    def __init__(self, repo: Repository) -> None:
+    def __init__(self, repo: Repository, shown: ShownSlots | None = None) -> None:
+        """*shown*: where it is noted which versions have to stay, as the kernel knows them."""
         self.repo = repo
+        self._shown = shown
         self._files = FileReader(repo.reader)
         self._number = repo.store.numbering.number
         self._directories: Recent[int, Directory] = Recent(CACHED_BYTES)
@@ -74,6 +77,8 @@ class Snapshots:
 
     def _descend(self, node: int) -> Directory:
         slot, rank = split_position(node)
+        if self._shown is not None:
+            self._shown.note(slot)
         if slot > self._newest_slot:
             # What came with this root may have brought collisions of inode numbers.
             self.repo.store.numbering.refresh()

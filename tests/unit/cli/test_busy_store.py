@@ -30,6 +30,7 @@ from pathlib import Path
 from click.testing import CliRunner
 from vfs.cli.main import vfs
 from vfs.daemon import MountSpec, control
+from vfs.store.shown import ShownSlots
 
 store = Path(sys.argv[1])
 for line in json.loads(sys.argv[2]):
@@ -41,8 +42,8 @@ print("completion", flush=True)
 assert "data@v1" in CliRunner().invoke(vfs, [], env=env).output
 print("mount", flush=True)
 spec = MountSpec(store=store, mountpoint=store)
-control._find_out(spec)
-control._clean_up_after_readers(spec)
+control._find_out(spec, ShownSlots(store, "busy"))
+control._keep_house(spec)
 print("end")
 """
 READING = (
@@ -57,6 +58,8 @@ READING = (
     "stats",
     "tag data",
     "branch data --json",
+    "gc --dry-run",
+    "retention",
 )
 
 
