@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import errno
 import os
-import sys
-import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +17,9 @@ from typing import Final, Literal, TypeAlias, TypeVar
 
 import lmdb
 
-from vfs.errors import Conflict, StoreError, StoreFull
+from vfs.errors import StoreError, StoreFull
+from vfs.store.gate import Gate
+from vfs.store.pages import DamagedPage, PageFile, Snapshot, Walk
 
 T = TypeVar("T")
 Txn: TypeAlias = "lmdb.Transaction[memoryview]"
@@ -75,56 +75,7 @@ _DAMAGED: Final = (
 )
 
 
-class _Gate:
-    """Many transactions, or one resize, which does not wait for new ones.
-
-    A thread has one transaction open at most, or it would wait for itself. One that is held while
-    its thread opens others makes resizes fail instead.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._idle = threading.Condition(self._lock)
-        self._open = 0
-        self._held = 0  # of those open
-        self._resizing = 0  # threads that resize or wait for it
-
-    def enter(self, *, hold: bool = False) -> None:
-        with self._lock:
-            while self._resizing:
-                self._idle.wait()
-            self._open += 1
-            self._held += hold
-
-    def leave(self, *, hold: bool = False) -> None:
-        with self._lock:
-            self._open -= 1
-            self._held -= hold
-            if self._resizing and not self._open:
-                self._idle.notify_all()
-
-    @contextmanager
-    def alone(self) -> Iterator[None]:
-        with self._lock:
-            if self._held:
-                raise Conflict("the store has grown while it was in use", hint="try again")
-            self._resizing += 1
-            try:
-                while self._open:
-                    self._idle.wait()
-                yield
-            finally:
-                self._resizing -= 1
-                self._idle.notify_all()
-
-
 _SHORT_WRITE_BYTES: Final = 1 << 20
-
-_READ_ALL: Final = """
-import lmdb, os, sys
-env = lmdb.open(sys.argv[1], readonly=True, create=False)
-env.copyfd(os.open(os.devnull, os.O_WRONLY), compact=True)
-"""
 
 
 class Environment:
@@ -142,10 +93,13 @@ class Environment:
 
         *readonly* never waits for a writer; otherwise making a table does.
         """
-        self.gate = _Gate()
+        self.gate = Gate()
         self.path = path
         self.tables: dict[str, lmdb._Database] = {}
         data_bytes = 0 if create else (path / "data.mdb").stat().st_size
+        if data_bytes:
+            with _trusted(path), PageFile.open(path):
+                pass  # LMDB takes what the meta pages say for true
         size = map_bytes or MAP_START_BYTES
         while size < data_bytes:
             size *= 2
@@ -204,22 +158,38 @@ class Environment:
         """Raise StoreError when the data file has lost its end.
 
         Whoever read there would be killed (SIGBUS). LMDB itself leaves the last pages unwritten
-        when a transaction took them and freed them again, so a short file is read once by a
-        process that may die of it. If it does not, the file gets the length it should have.
+        when a transaction took them and freed them again, so what a short file lacks may be needed
+        by nobody. If so, the file gets the length it should have.
         """
         data, size = self.path / "data.mdb", self.page_bytes()
         if data.stat().st_size >= size:
             return
-        import subprocess  # noqa: PLC0415 - 2 ms, and stores are whole
-
-        command = [sys.executable, "-P", "-c", _READ_ALL, str(self.path)]
-        if subprocess.run(command, capture_output=True, check=False).returncode:
+        damages: list[str] = []
+        with self.pinned() as (file, snapshot):
+            Walk(file, snapshot, on_damage=damages.append).run()
+        if damages:
             raise StoreError(
                 f"the store {self.path} is damaged: its data file has lost its end",
                 hint="restore it from a backup; nothing was changed",
             )
-        with data.open("r+b") as file:
-            os.posix_fallocate(file.fileno(), size - 1, 1)  # never shrinks, as truncate could
+        with data.open("r+b") as opened:
+            os.posix_fallocate(opened.fileno(), size - 1, 1)  # never shrinks, as truncate could
+
+    @contextmanager
+    def pinned(self, *, write: bool = False) -> Iterator[tuple[PageFile, Snapshot]]:
+        """Hold the pages of the state that was committed last, to be read without LMDB.
+
+        No writer uses any of them anew while this lasts. The thread may open other transactions.
+        *write*: the file can be written to.
+        Raises StoreError where the meta pages are damaged.
+        """
+        with _trusted(self.path), PageFile.open(self.path, write=write) as file:
+            while True:
+                with self.hold() as txn:
+                    snapshot = file.snapshot(txn.id())
+                    if snapshot is not None:
+                        yield file, snapshot
+                        return
 
     def close(self) -> None:
         """Close; no transaction may be open."""
@@ -334,6 +304,12 @@ class Environment:
         pages = sum(s["branch_pages"] + s["leaf_pages"] + s["overflow_pages"] for s in stats)
         return (pages + 2) * int(stats[0]["psize"])  # two meta pages
 
+    def readers(self) -> list[tuple[int, int]]:
+        """Return the process and the transaction number of each read transaction there is."""
+        lines = self._env.readers().splitlines()
+        rows = [line.split() for line in lines]  # pid, thread, txnid; "-" where none is open
+        return [(int(row[0]), int(row[2])) for row in rows if len(row) == 3 and row[2].isdigit()]
+
     def page_bytes(self) -> int:
         """Return the size of the pages in use, in bytes: what the data file has to hold."""
         info = self._env.info()
@@ -399,15 +375,21 @@ def translated(path: Path) -> Iterator[None]:
         raise _translate(error, path) from error
 
 
+@contextmanager
+def _trusted(path: Path) -> Iterator[None]:
+    """Turn what `vfs.store.pages` finds damaged into our error."""
+    try:
+        yield
+    except DamagedPage as error:
+        raise _damaged(path, error) from error
+
+
 def _translate(error: lmdb.Error, path: Path) -> Exception:
     """Return what *error* means to a user."""
     if isinstance(error, lmdb.MapFullError):
         return _MapFull()
     if isinstance(error, _DAMAGED):
-        return StoreError(
-            f"the store {path} is damaged, or is no vfs store: {error}",
-            hint="restore it from a backup; nothing was changed",
-        )
+        return _damaged(path, error)
     if isinstance(error, lmdb.NotFoundError):
         return StoreError(f"{path} holds LMDB data, but no vfs store", hint="give another --store")
     if isinstance(error, lmdb.ReadersFullError):
@@ -415,6 +397,13 @@ def _translate(error: lmdb.Error, path: Path) -> Exception:
     if _is_disk_full(error, path):
         return _full(path)
     return StoreError(f"the store {path} can't be used: {error}")
+
+
+def _damaged(path: Path, error: Exception) -> StoreError:
+    return StoreError(
+        f"the store {path} is damaged, or is no vfs store: {error}",
+        hint="'vfs fsck' says what is damaged; restore it from a backup",
+    )
 
 
 def _full(path: Path) -> StoreFull:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import threading
 
-from vfs.store.environment import _Gate
+from vfs.store.gate import Gate
 
 
 def test_two_that_resize_wait_for_one_transaction() -> None:
     for _ in range(50):
-        gate = _Gate()
+        gate = Gate()
         gate.enter()
         done = []
 
-        def resize(gate: _Gate = gate, done: list[int] = done) -> None:
+        def resize(gate: Gate = gate, done: list[int] = done) -> None:
             with gate.alone():
                 done.append(1)
 
@@ -29,7 +29,7 @@ def test_two_that_resize_wait_for_one_transaction() -> None:
 
 
 def test_transactions_go_on_after_a_resize() -> None:
-    gate = _Gate()
+    gate = Gate()
     inside = threading.Event()
     release = threading.Event()
     entered = threading.Event()

@@ -27,7 +27,10 @@ from vfs.repo.fsck.run import RECORDER_BYTES, Line, Run
 from vfs.repo.fsck.tables import PLAIN_TABLES, check_table
 from vfs.repo.fsck.trees import TreeCheck
 from vfs.store.store import Store
+from vfs.store.structure import check_pages
 
+_PAGES: Final = "LMDB's pages"
+_HEAD: Final = "the store's head"
 _DEPTH_MAX: Final = 1_000_000  # frames: paths may be as deep as a file system allows
 
 
@@ -142,23 +145,34 @@ def main() -> None:
     path, options = Path(sys.argv[1]), json.loads(sys.stdin.readline())
     line = Line()
     recorder = mmap.mmap(options["recorder"], RECORDER_BYTES)
-    line.begin("the store's head")
+    skipped, stages = {bytes.fromhex(oid) for oid in options["objects"]}, set(options["stages"])
+    store = _open(path, line, stages)
+    if store is not None:
+        with store, store.held() as held:
+            check = _Check(Run(held, line, recorder, skipped, _temporary(store)), stages)
+            check.all(data=options["data"])
+            check.tell()
+    line.send("done", None)
+
+
+def _open(path: Path, line: Line, skipped: set[str]) -> Store | None:
+    """Check LMDB's pages, and open the store if that can be; what is wrong is told."""
     try:
-        store = Store.open(path, readonly=True)
-    except (VfsError, struct.error) as error:
+        line.begin(_PAGES)
+        if _PAGES not in skipped and _is_file(path / "data.mdb"):
+            check_pages(
+                path,
+                on_damage=lambda message: line.damage(Damage("lmdb", message)),
+                on_progress=line.progress,
+            )
+        line.begin(_HEAD)
+        return None if _HEAD in skipped else Store.open(path, readonly=True)
+    except (VfsError, OSError, struct.error) as error:
         if isinstance(error, VfsError) and not _is_file(path / "data.mdb"):
             line.send("refused", [str(error), error.hint])
         else:
             line.damage(Damage("lmdb", f"the store can't be opened: {error}"))
-            line.send("done", None)
-        return
-    with store, store.held() as held:
-        skipped = {bytes.fromhex(oid) for oid in options["objects"]}
-        run = Run(held, line, recorder, skipped, _temporary(store))
-        check = _Check(run, set(options["stages"]))
-        check.all(data=options["data"])
-        check.tell()
-    line.send("done", None)
+        return None
 
 
 def _is_file(path: Path) -> bool:
