@@ -5,7 +5,7 @@ For who reads all of it while others write: a check must take nothing for damage
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -22,9 +22,10 @@ if TYPE_CHECKING:
 class _Held:
     """What `Environment.read` returns, of a transaction that goes on."""
 
-    def __init__(self, env: Environment, txn: Txn) -> None:
+    def __init__(self, env: Environment, txn: Txn, begin: Callable[[], Txn]) -> None:
         self._env = env
-        self._txn = txn
+        self._txn = self._first = txn
+        self._begin = begin
 
     def __enter__(self) -> Txn:
         return self._txn
@@ -36,8 +37,26 @@ class _Held:
         trace: TracebackType | None,
     ) -> None:
         if isinstance(error, lmdb.Error):
+            self._revive()
             with translated(self._env.path):
                 raise error
+
+    def end(self) -> None:
+        """End what `_revive` has begun; the first transaction is its owner's."""
+        if self._txn is not self._first:
+            self._txn.abort()
+
+    def _revive(self) -> None:
+        """Begin the transaction anew: LMDB lets none go on that met a damaged page.
+
+        Unless somebody has committed meanwhile: then it would be of another snapshot.
+        """
+        again = self._begin()
+        if again.id() == self._first.id():
+            self.end()
+            self._txn = again
+        else:
+            again.abort()
 
 
 class HeldEnvironment(Environment):
@@ -49,14 +68,15 @@ class HeldEnvironment(Environment):
         self.path = env.path
         self.tables = env.tables
         self._env = env._env  # noqa: SLF001 - of the same class
-        self._held = _Held(env, txn)
+        self._held = _Held(env, txn, lambda: self._env.begin(buffers=True))
 
     def read(self) -> _Held:  # type: ignore[override]  # it is used in the same way
         """Return the transaction, for a with statement."""
         return self._held
 
     def close(self) -> None:
-        """Leave it to whoever opened the environment."""
+        """End the reads; the environment is left to whoever opened it."""
+        self._held.end()
 
 
 class HeldStore(Store):

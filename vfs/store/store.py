@@ -168,7 +168,10 @@ class Store:
 
         with self._env.hold() as txn:
             env = HeldEnvironment(self._env, txn)
-            yield HeldStore(self.path, env, self._identity, self._secret)
+            try:
+                yield HeldStore(self.path, env, self._identity, self._secret)
+            finally:
+                env.close()
 
     def mend(self, changes: Sequence[RowChange]) -> None:
         """Make all *changes* in one transaction, for whoever repairs rows; keep them few.

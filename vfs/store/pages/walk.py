@@ -46,8 +46,7 @@ class Page(NamedTuple):
     """A live page, or a value on pages of its own, for who wants to know where nothing is."""
 
     number: int
-    data: bytes  # of an overflow page nothing
-    gaps: list[tuple[int, int]]  # where no byte counts: from and to, in bytes of the page
+    gaps: list[tuple[int, int]]  # where no byte counts: from and to, in bytes from its start
 
 
 class _Node(NamedTuple):
@@ -200,7 +199,7 @@ class Walk:
             children, gaps = _branch(where, place, page, pointers)
             where.branch_pages += 1
         if self._on_page is not None:
-            self._on_page(Page(place.number, page, [(lower, upper), *gaps]))
+            self._on_page(Page(place.number, [(lower, upper), *gaps]))
         return children
 
     def _leaf(
@@ -246,7 +245,7 @@ class Walk:
             raise DamagedPage(f"a value of {node.size} bytes is on {count} pages")
         self._claim(number, count)
         if self._on_page is not None:
-            self._on_page(Page(number, b"", [(end, count * self._file.page_bytes)]))
+            self._on_page(Page(number, [(end, count * self._file.page_bytes)]))
         return int(count)
 
     def _claim(self, first: int, count: int) -> None:
@@ -267,10 +266,12 @@ class Walk:
 
     def _free_pages(self, node: _Node, page: bytes) -> tuple[int, array[int]]:
         """Return a transaction and the pages it freed, which descend. Raises DamagedPage."""
-        value = page[node.at : node.end]
+        value, at = page[node.at : node.end], node.at
+        (number,) = _NUMBER.unpack_from(page)
         if node.flags & _OVERFLOWS:
             (number,) = _NUMBER.unpack(value)
-            value = self._file.read(number * self._file.page_bytes + HEADER_BYTES, node.size)
+            at = HEADER_BYTES
+            value = self._file.read(number * self._file.page_bytes + at, node.size)
         numbers = array("Q", value[: len(value) // _NUMBER.size * _NUMBER.size])
         if not numbers or numbers[0] >= len(numbers):
             raise DamagedPage("a record of free pages is too short")
@@ -279,6 +280,9 @@ class Walk:
             raise DamagedPage("a free page is not within the file")
         if pages.tolist() != sorted(pages, reverse=True):
             raise DamagedPage("free pages are not in their order")
+        if self._on_page is not None:  # a record is longer than its list where less was left
+            spare = (at + (len(pages) + 1) * _NUMBER.size, at + len(value))
+            self._on_page(Page(number, [spare]))
         txnid = int.from_bytes(node.key, sys.byteorder)
         if not 0 < txnid <= self._snapshot.txnid:
             raise DamagedPage(f"pages were freed by the transaction {txnid}, which was not yet")
