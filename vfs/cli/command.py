@@ -6,8 +6,8 @@ Imported by every start of `vfs`, so it imports click alone.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
@@ -32,14 +32,20 @@ class Settings:
     store: Path = field(default_factory=default_store)
     debug: bool = False
 
-    def repository(self, *, readonly: bool = False) -> AbstractContextManager[Repository]:
+    @contextmanager
+    def repository(self, *, readonly: bool = False) -> Iterator[Repository]:
         """Open the store's repository, for a with statement.
 
         *readonly* does not wait for an import to end its transaction.
         """
         from vfs.repo.repository import Repository
+        from vfs.store.guard import guarded
 
-        return Repository.open(self.store, readonly=readonly)
+        with (
+            guarded(self.store, debug=self.debug),
+            Repository.open(self.store, readonly=readonly) as repository,
+        ):
+            yield repository
 
 
 pass_settings = click.make_pass_decorator(Settings)
