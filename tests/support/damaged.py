@@ -1,4 +1,4 @@
-"""Copies of a store with damage of every kind, and commands on them that must end as commands do."""
+"""Copies of a store with damage of every kind, and commands that must cope with it."""
 
 from __future__ import annotations
 

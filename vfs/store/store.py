@@ -29,10 +29,12 @@ from vfs.store.writers import Writers
 if TYPE_CHECKING:
     import lmdb
 
+    from vfs.store.compact import CompactReport, ScrubReport
     from vfs.store.environment import Table, Txn
     from vfs.store.garbage import Garbage
     from vfs.store.held import HeldStore
     from vfs.store.marks import Marks
+    from vfs.store.pages import OnProgress
     from vfs.store.repack import Repacker
 
 T = TypeVar("T")
@@ -217,6 +219,26 @@ class Store:
     def check_readers(self) -> int:
         """Free what killed readers hold; return how many there were."""
         return self._env.check_readers()
+
+    def compact(self, *, on_progress: OnProgress | None = None) -> CompactReport:
+        """Give the space of what was removed back to the disk, beside whoever uses the store.
+
+        Raises StoreError, with nothing changed, where a page is damaged, or the file system can't
+        do that.
+        """
+        from vfs.store.compact import compact  # noqa: PLC0415 - seldom used
+
+        return compact(self._env, on_progress=on_progress)
+
+    def scrub(self, *, on_progress: OnProgress | None = None) -> ScrubReport:
+        """Overwrite what is left of removed rows in the data file; on the disk on return.
+
+        Raises Conflict where somebody reads an older state for long, StoreError where a page is
+        damaged.
+        """
+        from vfs.store.compact import scrub  # noqa: PLC0415 - seldom used
+
+        return scrub(self._env, on_progress=on_progress)
 
     def data_bytes(self) -> int:
         """Return what the store takes on disk, in bytes."""
