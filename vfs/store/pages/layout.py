@@ -23,7 +23,7 @@ OVERFLOW_PAGE: Final = 0x04
 _META_PAGE: Final = 0x08
 
 FIRST_PAGE: Final = 2  # behind the metas
-NO_PAGE: Final = (1 << 64) - 1  # P_INVALID: the root of an empty tree
+_NO_PAGE: Final = (1 << 64) - 1  # P_INVALID: the root of an empty tree
 _DEPTH_MAX: Final = 32  # CURSOR_STACK
 _INTEGER_KEYS: Final = 0x08
 _PAGE_BYTES: Final = tuple(1 << bits for bits in range(9, 16))
@@ -45,6 +45,7 @@ class DamagedPage(Exception):
 class Tree:
     """A search tree (MDB_db): where it begins, and what LMDB counted in it."""
 
+    pad: int  # of the list of free pages the size of pages; else 0
     flags: int
     depth: int
     branch_pages: int
@@ -56,15 +57,17 @@ class Tree:
     @classmethod
     def unpack(cls, data: bytes, at: int = 0) -> Tree:
         """Return the tree whose record begins at *at*. Raises DamagedPage."""
-        return cls(*_TREE.unpack_from(data, at)[1:]).checked()
-
-    def checked(self) -> Tree:
-        """Return itself, if such a tree can be."""
-        if self.depth > _DEPTH_MAX:
-            raise DamagedPage(f"a tree of {self.depth} levels")
-        if (self.depth == 0) != (self.root == NO_PAGE):
+        tree = cls(*_TREE.unpack_from(data, at))
+        if tree.depth > _DEPTH_MAX:
+            raise DamagedPage(f"a tree of {tree.depth} levels")
+        if (tree.depth == 0) != (tree.root == _NO_PAGE):
             raise DamagedPage("a tree without a root, and not empty, or the other way round")
-        return self
+        return tree
+
+    @property
+    def is_plain(self) -> bool:
+        """Say whether it is of the only kind that a store has: without any of LMDB's options."""
+        return not self.pad and not self.flags
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +79,6 @@ class Snapshot:
     last_page: int
     free: Tree
     main: Tree
-
-    @property
-    def end(self) -> int:
-        """Return how long the data file has to be, in bytes, if its last page is used."""
-        return (self.last_page + 1) * self.page_bytes
 
     @classmethod
     def unpack(cls, data: bytes, number: int) -> Snapshot:
@@ -94,15 +92,15 @@ class Snapshot:
             raise DamagedPage(f"page {number} is no meta page of LMDB")
         if version != _VERSION:
             raise DamagedPage(f"meta page {number} is of LMDB's format {version}, not {_VERSION}")
-        (page_bytes,) = struct.unpack_from("=I", data, at)  # mm_psize: md_pad of the free list
         last_page, txnid = _META_TAIL.unpack_from(data, at + 2 * _TREE.size)
-        if page_bytes not in _PAGE_BYTES or last_page < FIRST_PAGE - 1:
-            raise DamagedPage(f"meta page {number} says impossible things")
         try:
             free, main = Tree.unpack(data, at), Tree.unpack(data, at + _TREE.size)
         except DamagedPage as error:
             raise DamagedPage(f"meta page {number}: {error}") from error
-        if free.flags != _INTEGER_KEYS or main.flags:
+        page_bytes = free.pad  # mm_psize
+        if page_bytes not in _PAGE_BYTES or last_page < FIRST_PAGE - 1:
+            raise DamagedPage(f"meta page {number} says impossible things")
+        if free.flags != _INTEGER_KEYS or not main.is_plain:
             raise DamagedPage(f"meta page {number} has flags that no store has")
         if any(t.depth and not FIRST_PAGE <= t.root <= last_page for t in (free, main)):
             raise DamagedPage(f"meta page {number}: a root is not within the file")
@@ -138,11 +136,13 @@ class PageFile:
         first, second = Snapshot.unpack(now[0], 0), Snapshot.unpack(now[1], 1)
         if second.page_bytes != first.page_bytes:
             raise DamagedPage("the meta pages differ in the size of pages")
-        if first.txnid == second.txnid and first.txnid:  # a new file has two metas of 0
-            raise DamagedPage("both meta pages are of one transaction")
-        for number, meta in enumerate((first, second)):
-            if meta.txnid and meta.txnid & 1 != number:
-                raise DamagedPage(f"meta page {number} is of the transaction {meta.txnid}")
+        # The transaction N writes meta page N % 2; in a new file both are of none.
+        if any(
+            meta.txnid and meta.txnid & 1 != number for number, meta in enumerate((first, second))
+        ):
+            raise DamagedPage("a meta page is of a transaction that does not write it")
+        if abs(first.txnid - second.txnid) != (first.txnid > 0 or second.txnid > 0):
+            raise DamagedPage("the meta pages' transactions do not follow each other")
         return (second, first) if first.txnid < second.txnid else (first, second)
 
     def _read_metas(self) -> tuple[bytes, bytes]:

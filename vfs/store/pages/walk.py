@@ -367,6 +367,6 @@ def _table(node: _Node, page: bytes) -> tuple[str, Tree]:
     if node.size != TREE_BYTES or node.flags & _OVERFLOWS:
         raise DamagedPage(f"the record of the table '{name}' is no tree")
     tree = Tree.unpack(page, node.at)
-    if tree.flags:
-        raise DamagedPage(f"the table '{name}' has the flags {tree.flags:#x}")
+    if not tree.is_plain:
+        raise DamagedPage(f"the record of the table '{name}' has flags that no table has")
     return name, tree
