@@ -200,8 +200,9 @@ def _find_out(spec: MountSpec, shown: ShownSlots) -> BranchName | Callable[[], V
     The store is closed again, as LMDB must not be held over a fork.
     """
     from vfs.repo.repository import Repository  # noqa: PLC0415 - `umount` needs it not
+    from vfs.store.guard import guarded  # noqa: PLC0415
 
-    with Repository.open(spec.store, readonly=True) as repository:
+    with guarded(spec.store), Repository.open(spec.store, readonly=True) as repository:
         if spec.target is None:
             return _hub_opener(spec, shown)
         if spec.target.path:
