@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -175,17 +175,29 @@ class Environment:
         with data.open("r+b") as opened:
             os.posix_fallocate(opened.fileno(), size - 1, 1)  # never shrinks, as truncate could
 
+    def require_sound(self, tables: Container[str]) -> None:
+        """Raise StoreError when the list of tables, or one of *tables* that is small, is damaged.
+
+        For what no hash tells of: LMDB takes a page that it finds in another's place for the right
+        one. 0.2 ms.
+        """
+        damages: list[str] = []
+        with self.pinned() as (file, snapshot):
+            Walk(file, snapshot, on_damage=damages.append).run_small(tables)
+        if damages:
+            raise _damaged(self.path, damages[0])
+
     @contextmanager
     def pinned(self, *, write: bool = False) -> Iterator[tuple[PageFile, Snapshot]]:
         """Hold the pages of the state that was committed last, to be read without LMDB.
 
-        No writer uses any of them anew while this lasts. The thread may open other transactions.
-        *write*: the file can be written to.
-        Raises StoreError where the meta pages are damaged.
+        No writer uses any of them anew while this lasts. With *write* the file can be written to,
+        and the thread may open other transactions. Raises
+        StoreError where the meta pages are damaged.
         """
         with _trusted(self.path), PageFile.open(self.path, write=write) as file:
             while True:
-                with self.hold() as txn:
+                with self.hold() if write else self.read() as txn:
                     snapshot = file.snapshot(txn.id())
                     if snapshot is not None:
                         yield file, snapshot
@@ -399,7 +411,7 @@ def _translate(error: lmdb.Error, path: Path) -> Exception:
     return StoreError(f"the store {path} can't be used: {error}")
 
 
-def _damaged(path: Path, error: Exception) -> StoreError:
+def _damaged(path: Path, error: object) -> StoreError:
     return StoreError(
         f"the store {path} is damaged, or is no vfs store: {error}",
         hint="'vfs fsck' says what is damaged; restore it from a backup",

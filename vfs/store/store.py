@@ -142,6 +142,7 @@ class Store:
         try:
             env.open_tables(["meta"])  # another format may have other tables
             identity, secret = _check_format(env, path)
+            env.require_sound(("meta", "data_sets", "refs"))
             env.open_tables(name for name in TABLES if name not in LATER_TABLES)
             # Missing ones, as in a store of the first release, are as good as empty ones.
             env.open_tables(LATER_TABLES, missing="leave" if readonly else "make")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import struct
 import sys
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from itertools import pairwise
 from typing import Any, Final, NamedTuple, TypeAlias
 
@@ -34,6 +34,7 @@ _OVERFLOWS: Final = 0x01  # F_BIGDATA
 _SUBTREE: Final = 0x02  # F_SUBDATA
 _KEY_MAX: Final = 511
 _PROGRESS_PAGES: Final = 4096
+_SMALL_PAGES: Final = 32
 _FREE_LIST: Final = "the list of free pages"
 
 _Key: TypeAlias = Any  # bytes, or a number
@@ -128,18 +129,17 @@ class Walk:
 
     def run(self) -> None:
         """Walk everything, and tell all damage."""
-        snapshot = self._snapshot
-        tables: list[tuple[str, Tree]] = []
-
-        def table(node: _Node, page: bytes) -> None:
-            tables.append(_table(node, page))
-
-        self._tree(_Numbers(_FREE_LIST, 0, self._free_record), snapshot.free)
-        self._tree(_Where("the list of tables", _SUBTREE, table), snapshot.main)
-        for name, tree in tables:
-            self._tree(_Where(f"the table '{name}'", 0, None), tree)
+        self._tree(_Numbers(_FREE_LIST, 0, self._free_record), self._snapshot.free)
+        for name, tree in self._tables():
+            self._table(name, tree)
         if not self.damages and self._same is None:
             self._check_all_used()
+
+    def run_small(self, names: Container[str]) -> None:
+        """Walk the list of tables, and those of *names* that have few pages."""
+        for name, tree in self._tables():
+            if name in names and tree.leaf_pages <= _SMALL_PAGES:
+                self._table(name, tree)
 
     def free_records(self) -> list[tuple[int, array[int]]]:
         """Return transactions that freed pages, and which: they descend. Raises DamagedPage."""
@@ -154,6 +154,18 @@ class Walk:
         return found
 
     # ---- trees
+
+    def _tables(self) -> list[tuple[str, Tree]]:
+        found: list[tuple[str, Tree]] = []
+
+        def entry(node: _Node, page: bytes) -> None:
+            found.append(_named_tree(node, page))
+
+        self._tree(_Where("the list of tables", _SUBTREE, entry), self._snapshot.main)
+        return found
+
+    def _table(self, name: str, tree: Tree) -> None:
+        self._tree(_Where(f"the table '{name}'", 0, None), tree)
 
     def _tree(self, where: _Where, tree: Tree) -> None:
         if tree.depth:
@@ -361,7 +373,7 @@ def _gaps(page: bytes, spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
     return gaps
 
 
-def _table(node: _Node, page: bytes) -> tuple[str, Tree]:
+def _named_tree(node: _Node, page: bytes) -> tuple[str, Tree]:
     """Return a table's name and tree. Raises DamagedPage."""
     name = node.key.decode("utf-8", "replace")
     if node.size != TREE_BYTES or node.flags & _OVERFLOWS:
