@@ -64,7 +64,9 @@ def number_key(number: int) -> bytes:
 
 
 def key_number(key: memoryview | bytes) -> int:
-    """Return the number that *key* stands for."""
+    """Return the number that *key* stands for. Raises CorruptObject."""
+    if len(key) != _KEY.size:
+        raise CorruptObject("a table of numbers is damaged: one has a wrong length")
     number: int = _KEY.unpack(key)[0]
     return number
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Self, TypeVar
 from vfs.errors import AlreadyExists, Conflict, StoreError
 from vfs.ids import ObjectId
 from vfs.store.births import Births
-from vfs.store.environment import LATER_TABLES, TABLES, Environment
+from vfs.store.environment import LATER_TABLES, OVERLAY_TABLES, TABLES, Environment
 from vfs.store.ingest import Ingest
 from vfs.store.layout import Kind, is_condemned, unpack_location
 from vfs.store.numbers import Numbering
@@ -145,7 +145,14 @@ class Store:
             env.require_sound(("meta", "data_sets", "refs"))
             env.open_tables(name for name in TABLES if name not in LATER_TABLES)
             # Missing ones, as in a store of the first release, are as good as empty ones.
-            env.open_tables(LATER_TABLES, missing="leave" if readonly else "make")
+            env.open_tables(LATER_TABLES, missing="leave")
+            if len(env.tables.keys() & set(OVERLAY_TABLES)) not in (0, len(OVERLAY_TABLES)):
+                raise StoreError(
+                    f"the store {path} is damaged: some of its tables are missing",
+                    hint="restore it from a backup; nothing was changed",
+                )
+            if not readonly:
+                env.open_tables(LATER_TABLES, missing="make")
             return cls(path, env, identity, secret)
         except BaseException:
             env.close()

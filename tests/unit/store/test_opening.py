@@ -233,3 +233,23 @@ def test_a_flipped_byte_in_an_index_page_kills_nobody(tmp_path: Path) -> None:
     for row in rows:
         flip_byte(data, row + 32)  # the first byte of the location: the kind
     assert use(path, oid).startswith("CorruptObject:")
+
+
+def test_a_store_that_lacks_some_of_the_overlays_tables_is_refused(tmp_path: Path) -> None:
+    Store.create(tmp_path / "store").close()
+    with lmdb.open(str(tmp_path / "store"), max_dbs=64) as env:
+        table = env.open_db(b"overlay_links")
+        with env.begin(write=True) as txn:
+            txn.drop(table)
+    for readonly in (True, False):
+        with pytest.raises(StoreError, match="some of its tables are missing"):
+            Store.open(tmp_path / "store", readonly=readonly)
+
+
+def test_a_number_that_is_cut_short(tmp_path: Path) -> None:
+    oid = filled(tmp_path / "store")
+    with lmdb.open(str(tmp_path / "store"), max_dbs=64) as env:
+        blocks = env.open_db(b"blocks")
+        with env.begin(write=True) as txn:
+            txn.put(b"\xff" * 3, b"", db=blocks)
+    assert use(tmp_path / "store", oid).startswith("CorruptObject: a table of numbers is damaged")
