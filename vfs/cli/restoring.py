@@ -80,7 +80,7 @@ def restore(
         return
     from vfs.repo.merge import restore as restore_paths
 
-    with settings.repository() as repo:
+    with settings.repository() as repo, repo.store.writers.announce():
         done = restore_paths(repo, order_of(branch, options), source_of(repo, first, branch), paths)
     report(ctx, branch, done, as_json=as_json)
 

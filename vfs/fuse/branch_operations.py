@@ -119,15 +119,20 @@ class BranchOperations(pyfuse3.Operations):
             await trio.to_thread.run_sync(_tell_kernel, self._branch.restore(one))
 
     async def take(self, path: reports.Path, version: ObjectId, source: reports.Path) -> None:
-        """Make a path what a version has at *source*; not committed. Raises NotFound, Conflict."""
+        """Make a path what a version has at *source*; not committed. Raises NotFound, Conflict.
+
+        It is durable on return, before which nothing of the version is removed from the store.
+        """
         await self._flusher.flush()
-        find = partial(reports.wanted, self._branch, path, version, source)
-        for one in await trio.to_thread.run_sync(find):
-            await self.wait(frees=False)
-            while self._branch.is_storing:  # again, for somebody else
-                await self._flusher.flush()
+        with self._branch.relying_on(version):
+            find = partial(reports.wanted, self._branch, path, version, source)
+            for one in await trio.to_thread.run_sync(find):
                 await self.wait(frees=False)
-            await trio.to_thread.run_sync(_tell_kernel, self._branch.take(one))
+                while self._branch.is_storing:  # again, for somebody else
+                    await self._flusher.flush()
+                    await self.wait(frees=False)
+                await trio.to_thread.run_sync(_tell_kernel, self._branch.take(one))
+            await self._flusher.flush()
 
     async def finish(self) -> None:
         """Store what is left, at the end; nothing is served any more. Raises StoreFull."""

@@ -47,7 +47,7 @@ def test_whoever_asks_for_a_pruned_version_is_told(history: Path, change: Run) -
         ("cat", "data@main~1:f"),
         ("tag", "data", "x", "main~1"),
     ):
-        result = change(*command.split())
+        result = change(*command)
         assert result.exit_code == 1
         assert "was removed" in result.stderr
         assert "retention of data (last 1)" in result.stderr

@@ -10,7 +10,7 @@ Whoever mounts lets the kernel check permissions (default_permissions), so nothi
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
@@ -30,7 +30,10 @@ from vfs.repo.origin import Origin
 from vfs.repo.repository import Repository
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from vfs.fs.branch.reports import Wanted
+    from vfs.ids import ObjectId
     from vfs.store.overlaybatch import OverlayBatch
     from vfs.store.store import Store
 
@@ -98,6 +101,14 @@ class Branch:
         restorer = Restorer(repo, self.inodes, self.names)
         restorer.restore(path, entry_or_none(repo.nodes, repo.commit(header.head).root, path))
         return restorer.outdated
+
+    @contextmanager
+    def relying_on(self, commit: ObjectId) -> Iterator[None]:
+        """Keep what a version has in the store meanwhile. Raises NotFound."""
+        with self.store.writers.announce():
+            if not Repository(self.store).is_whole(commit):
+                raise NotFound(f"the version {commit.hex()} has just been removed")
+            yield
 
     def take(self, wanted: Wanted) -> Outdated:
         """Make a path what it is in some version; return what the kernel has to forget.

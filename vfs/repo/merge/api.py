@@ -60,7 +60,10 @@ class Order:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """A version to take from, and what it is called."""
+    """A version to take from, and what it is called.
+
+    It was found by a writer (`Writers.announce`) that goes on being one until all is done.
+    """
 
     commit: ObjectId
     name: str  # as data@v1

@@ -79,7 +79,7 @@ def land(
             )
             for old, new in moves
         ]
-    repo.store.refs.move(changes, time_ns=now_ns(), who=identity.who(), why=why)
+        repo.store.refs.move(changes, time_ns=now_ns(), who=identity.who(), why=why)
     assert head is not None
     return head
 
