@@ -105,3 +105,15 @@ class ExportProblem(VfsError):
 
 class MountProblem(VfsError):
     """A mount could not be made, found or ended."""
+
+
+class RemoteProblem(VfsError):
+    """A remote is none, is damaged, or does not let this user in."""
+
+
+class RemoteUnavailable(VfsError):
+    """A remote does not answer now. What was asked of it may have been done all the same."""
+
+
+class NotFastForward(VfsError):
+    """A branch or tag, here or on a remote, has versions that the new one does not come after."""

@@ -37,6 +37,9 @@ ERRNO: Final[dict[type[errors.VfsError], int]] = {
     errors.SourceProblem: errno.EIO,
     errors.ExportProblem: errno.EIO,
     errors.MountProblem: errno.EIO,
+    errors.RemoteProblem: errno.EIO,
+    errors.RemoteUnavailable: errno.EIO,
+    errors.NotFastForward: errno.EBUSY,
 }
 
 Self = TypeVar("Self")

@@ -88,6 +88,7 @@ _XATTR: Final = struct.Struct("<BH")
 
 _T_TOTALS, _T_LINK, _T_RDEV, _T_HOLES, _T_TARGET, _T_XATTRS = range(1, 7)
 _LINK_FIRST: Final = bytes([_T_LINK])
+_DEVICES: Final = frozenset((stat.S_IFCHR, stat.S_IFBLK))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,6 +183,9 @@ def decode_xattrs(data: bytes) -> tuple[tuple[bytes, bytes], ...]:
     return tuple(xattrs)
 
 
+_NO_EXTRA: Final = Extra()
+
+
 def directory_totals(entry: Entry) -> Totals:
     """Return the totals of the directory *entry*. Raises CorruptObject where it has none."""
     return totals_in(entry.extra)
@@ -229,3 +233,26 @@ def check_entry(entry: Entry) -> None:
     has_content = kind == stat.S_IFDIR or (kind == stat.S_IFREG and entry.size > 0)
     if (entry.content != NO_CONTENT) != has_content:
         raise CorruptObject(f"the entry {entry.name!r} and its content do not fit together")
+
+
+def checked_extra(entry: Entry) -> Extra:
+    """Return the extra of *entry*. Raises CorruptObject unless all of the entry fits together."""
+    check_entry(entry)
+    extra = Extra.decode(entry.extra) if entry.extra else _NO_EXTRA
+    kind = entry.kind
+    if (kind == stat.S_IFDIR) != (extra.totals is not None):
+        raise CorruptObject("it has the totals of a directory, or lacks them")
+    if kind == stat.S_IFDIR:
+        if extra.link is not None or extra.holes or extra.target or extra.rdev or entry.size:
+            raise CorruptObject("it has what no directory can have")
+    elif kind == stat.S_IFREG:
+        if extra.target or extra.rdev:
+            raise CorruptObject("it has what no file can have")
+    else:
+        if kind == stat.S_IFLNK:
+            is_right = 0 < len(extra.target) == entry.size
+        else:
+            is_right = not entry.size and not extra.target
+        if not is_right or extra.holes or (extra.rdev and kind not in _DEVICES):
+            raise CorruptObject("its size, or what it leads to, can't be so")
+    return extra

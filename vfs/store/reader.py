@@ -8,7 +8,7 @@ from vfs.errors import CorruptObject
 from vfs.ids import ObjectId, object_id
 from vfs.recent import Recent
 from vfs.store.compression import decompress
-from vfs.store.layout import BLOCK_BYTES, Location, number_key, unpack_location
+from vfs.store.layout import BLOCK_BYTES, Kind, Location, number_key, unpack_location
 from vfs.store.readahead import ReadAhead
 
 if TYPE_CHECKING:
@@ -47,6 +47,15 @@ class Reader:
         """Say whether the object is in the store (its bytes are not looked at)."""
         with self._env.read() as txn:
             return txn.get(oid, db=self._objects) is not None
+
+    def kind_and_size(self, oid: ObjectId) -> tuple[Kind, int] | None:
+        """Return what the index says of an object, or None. Raises CorruptObject."""
+        with self._env.read() as txn:
+            value = txn.get(oid, db=self._objects)
+            if value is None:
+                return None
+            place = unpack_location(value)
+            return Kind(place.kind), place.size
 
     def segment(self, place: Location) -> bytes | memoryview:
         """Return a segment as it is stored. Raises CorruptObject.

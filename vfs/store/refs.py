@@ -191,16 +191,26 @@ class RefTable:
             raise Conflict(f"'{data_set}@{name}' moved meanwhile", hint="try again")
         if kind == "branch":
             self._require_committed(txn, data_set, name, change.overlay)
-        if txn.get(change.new, db=self._t["commits"]) is None:
-            own_slot = self._take_slot(txn, Slot(change.new, data_set, change.new.hex()))
-            txn.put(change.new, number_key(own_slot), db=self._t["commits"])
-            claim(txn, self._t, change.new, change.brought)
+        self.add_commit_in(txn, data_set, change.new, change.brought)
         slot = self._take_slot(txn, Slot(change.new, data_set, name))
         before = old.commit if old else None
         self._log(txn, key, RefUpdate(slot, kind, before, change.new, time_ns, who, why))
         ref = Ref(data_set, name, kind, change.new, slot, time_ns)
         txn.put(key, pack_ref(ref), db=self._t["refs"])
         return ref
+
+    def add_commit_in(
+        self, txn: Txn, data_set: str, commit: ObjectId, brought: Brought = NOTHING
+    ) -> None:
+        """Give a commit a slot of its own, as part of *txn*, unless it has one.
+
+        From then on it can be named by its id. All that it leads to must be durable. *brought*:
+        what it has that its first parent has not (`vfs.repo.births`).
+        """
+        if txn.get(commit, db=self._t["commits"]) is None:
+            own_slot = self._take_slot(txn, Slot(commit, data_set, commit.hex()))
+            txn.put(commit, number_key(own_slot), db=self._t["commits"])
+            claim(txn, self._t, commit, brought)
 
     def require_committed(self, data_set: str, branch: str) -> None:
         """Raise Conflict when a branch has changes that are not committed."""

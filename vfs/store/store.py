@@ -24,6 +24,7 @@ from vfs.store.reader import CACHE_BYTES, Reader
 from vfs.store.refs import RefTable
 from vfs.store.scratch import Scratch
 from vfs.store.settings import Settings
+from vfs.store.tracking import Tracking
 from vfs.store.writers import Writers
 
 if TYPE_CHECKING:
@@ -83,6 +84,7 @@ class Store:
         self.writers = Writers(env)
         self.pruned = PrunedTable(env)
         self.settings = Settings(env)
+        self.tracking = Tracking(env, self.refs, self.settings)
         self._env = env
         self._identity, self._secret = identity, secret
 

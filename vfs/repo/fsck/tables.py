@@ -100,7 +100,7 @@ def _pruned(run: Run, key: bytes, value: memoryview) -> str:
 def _setting(_: Run, key: bytes, value: memoryview) -> str:
     try:
         parse(key.decode(errors="replace"), bytes(value))
-    except StoreError as error:
+    except CorruptObject as error:
         return str(error)
     return ""
 

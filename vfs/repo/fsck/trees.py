@@ -7,14 +7,13 @@ all sums are right when all of these are.
 
 from __future__ import annotations
 
-import stat
 import struct
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from vfs.errors import CorruptObject
 from vfs.ids import ID_BYTES, NO_CONTENT, ObjectId
 from vfs.model.blob import decode_blob_node
-from vfs.model.entry import FLAG_BLOB, Entry, Extra, Totals, check_entry
+from vfs.model.entry import FLAG_BLOB, Entry, Totals, checked_extra
 from vfs.model.node import NOTHING, Child, Inner, Leaf, Node, Sums, decode_node
 from vfs.recent import Recent
 from vfs.repo.fsck.run import Flaw
@@ -27,8 +26,6 @@ _LEAVES_KEPT: Final = 256
 _LEAF_NUMBERS_KEPT: Final = 4096
 _SUMMARY: Final = struct.Struct("<Bqq")
 _BLOB: Final = struct.Struct("<BQQ")
-_NONE: Final = Extra()
-_DEVICES: Final = frozenset((stat.S_IFCHR, stat.S_IFBLK))
 _UNKNOWN: Final = b"\xff"  # the summary of a node that can't be compared with what is said of it
 
 
@@ -198,29 +195,14 @@ class TreeCheck:
     def _entry_problem(self, holder: ObjectId, index: int, entry: Entry) -> str:
         """Return what is wrong with an entry; note what it says of its directory's tree."""
         try:
-            check_entry(entry)
-            extra = Extra.decode(entry.extra) if entry.extra else _NONE
+            extra = checked_extra(entry)
         except CorruptObject as error:
             return str(error)
-        kind = entry.mode & 0o170000
-        if (kind == stat.S_IFDIR) != (extra.totals is not None):
-            return "it has the totals of a directory, or lacks them"
         if extra.totals is not None:
-            if extra.link is not None or extra.holes or extra.target or extra.rdev or entry.size:
-                return "it has what no directory can have"
             claim = _Claim(holder, index, entry.content, extra.totals, None, 0, b"")
             self._claims.append(claim)
-            return ""
-        if kind == stat.S_IFREG:
-            if extra.target or extra.rdev:
-                return "it has what no file can have"
+        elif entry.is_file:
             return self.file_problem(entry.content, entry.flags, entry.size, extra.holes)
-        if kind == stat.S_IFLNK:
-            is_right = 0 < len(extra.target) == entry.size
-        else:
-            is_right = not entry.size and not extra.target
-        if not is_right or extra.holes or (extra.rdev and kind not in _DEVICES):
-            return "its size, or what it leads to, can't be so"
         return ""
 
     def _check_number(self, oid: ObjectId, leaf: Leaf, index: int) -> None:

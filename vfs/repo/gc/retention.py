@@ -88,16 +88,18 @@ _MAX: Final = 1 << 40
 
 
 def load_rules(settings: Settings) -> dict[str, Rules]:
-    """Return the rules by data set. Raises StoreError for a row that can't be."""
-    return {name: _rules(name, row) for name, row in settings.with_prefix(PREFIX)}
+    """Return the rules by data set. Raises StoreError, CorruptObject for a row that can't be."""
+    rows = ((name.removeprefix(PREFIX), row) for name, row in settings.items(PREFIX))
+    return {name: _rules(name, row) for name, row in rows}
 
 
 def save_rules(settings: Settings, data_set: str, rules: Rules | None) -> None:
     """Set the rules of a data set; with None there are none, and all of its history stays."""
-    document = None
-    if rules is not None:
-        document = {name: count for name, count in asdict(rules).items() if count}
-    settings.put(PREFIX + data_set, document)
+    if rules is None:
+        settings.delete(PREFIX + data_set)
+    else:
+        row = {name: count for name, count in asdict(rules).items() if count}
+        settings.put(PREFIX + data_set, row)
 
 
 def _rules(data_set: str, row: dict[str, Any]) -> Rules:

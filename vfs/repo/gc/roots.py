@@ -64,8 +64,8 @@ class RootFinder:
         for header in overlays:
             roots.named.update(oid for oid in (header.origin, header.head) if oid)
         roots.named.update(ref.commit for ref in refs)
-        by_mounts = {slot.commit for number, slot in self._slots() if number in self._shown}
-        by_mounts = self._there(by_mounts)
+        roots.named.update(self._store.tracking.roots())
+        by_mounts = self._shown_commits()
         by_logs = self._there(self._trim_logs({(ref.data_set, ref.name) for ref in refs}))
         only_shown = by_mounts - living - by_logs - roots.named
         roots.pinned = len(only_shown | (by_mounts & living) - kept)
@@ -161,6 +161,13 @@ class RootFinder:
     def _there(self, commits: set[ObjectId]) -> set[ObjectId]:
         """Return which commits are there: a line that stays may name one that went before it."""
         return {oid for oid in commits if self._store.row("commits", oid) is not None}
+
+    def _shown_commits(self) -> set[ObjectId]:
+        """Return the commits that mounts have shown; of differences as long as they are there."""
+        shown = [slot for number, slot in self._slots() if number in self._shown]
+        versions = self._there({slot.commit for slot in shown if not slot.is_difference})
+        differences = {slot.commit for slot in shown if slot.is_difference}
+        return versions | {oid for oid in differences if self._store.row("objects", oid)}
 
     def _slots(self) -> Iterator[tuple[int, Slot]]:
         for key, value in self._store.rows("slots"):

@@ -19,11 +19,14 @@ _SETTING: Final = "gc.auto"
 
 def set_schedule(store: Store, period: str | None, keep_s: int = KEEP_S) -> None:
     """Have mounts collect garbage each *period*, a key of PERIODS; None: never."""
-    store.settings.put(_SETTING, None if period is None else {"period": period, "keep_s": keep_s})
+    if period is None:
+        store.settings.delete(_SETTING)
+    else:
+        store.settings.put(_SETTING, {"period": period, "keep_s": keep_s})
 
 
 def schedule(store: Store) -> tuple[str, int] | None:
-    """Return the period and for how many seconds logs are kept. Raises StoreError."""
+    """Return the period and for how many seconds logs are kept. Raises StoreError, CorruptObject."""
     row = store.settings.get(_SETTING)
     if row is None:
         return None

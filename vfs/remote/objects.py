@@ -1,0 +1,149 @@
+"""Reading a remote's objects by their ids: ranges of packs, side by side ones together, verified.
+
+Nothing here trusts the remote: sizes are bounded before memory is taken, and bytes that are not
+what an id says are never handed on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final, NamedTuple, TypeAlias
+
+from vfs.errors import CorruptObject, RemoteProblem
+from vfs.ids import ObjectId, object_id
+from vfs.recent import Recent
+from vfs.remote.bucket import Bucket
+from vfs.remote.catalog import Catalog
+from vfs.remote.layout import PackId, Place, Segment, pack_name
+from vfs.remote.parallel import Workers
+from vfs.store.compression import decompress
+
+GAP_BYTES: Final = 64 << 10
+"""Bytes between two segments that are read for nothing rather than by a request of their own: at
+1 Gbit/s they take 0.5 ms, a request takes several."""
+
+RANGE_BYTES: Final = 4 << 20
+CACHE_BYTES: Final = 32 << 20  # segments of nodes: their neighbours are asked for next
+READS: Final = 3  # of a range whose bytes are wrong, as a line may have damaged them
+
+Objects: TypeAlias = Sequence[tuple[ObjectId, bytes]]
+"""Objects of one segment, in the order in which they lie there."""
+
+
+class _Member(NamedTuple):
+    segment: Segment
+    objects: list[tuple[ObjectId, Place]]
+
+
+class _Range(NamedTuple):
+    """What one request fetches."""
+
+    pack: PackId
+    start: int
+    end: int
+    members: list[_Member]
+
+
+class RemoteObjects:
+    """Reads the objects that a catalog knows. For one thread; what it starts runs in others."""
+
+    def __init__(self, bucket: Bucket, catalog: Catalog, workers: Workers) -> None:
+        self._bucket = bucket
+        self._catalog = catalog
+        self._workers = workers
+        self._segments: Recent[tuple[PackId, int], bytes] = Recent(CACHE_BYTES)
+
+    def nodes(self, ids: Iterable[ObjectId]) -> dict[ObjectId, bytes]:
+        """Return tree nodes, blob nodes or commits, in as few requests as they take, in parallel.
+
+        Raises RemoteProblem for one that is missing or damaged.
+        """
+        found: dict[ObjectId, bytes] = {}
+        missing: list[tuple[ObjectId, Place]] = []
+        for oid in set(ids):
+            place = self._place(oid, is_node=True)
+            raw = self._segments.get((place.pack, place.segment.start))
+            data = None if raw is None else raw[place.offset : place.offset + place.size]
+            if data is not None and object_id(data) == oid:
+                found[oid] = data
+            else:
+                missing.append((oid, place))
+        ranges = _ranges(missing)
+        answers = self._workers.in_order(self._read, ranges)
+        for wanted, segments in zip(ranges, answers, strict=True):
+            for member, raw in zip(wanted.members, segments, strict=True):
+                self._segments.put((wanted.pack, member.segment.start), raw, len(raw))
+                found.update(_taken(member, raw))
+        return found
+
+    def begin_chunks(self, ids: Iterable[ObjectId], handle: Callable[[Objects], None]) -> None:
+        """Have chunks fetched and handed to *handle*, a segment at a time, by other threads.
+
+        Returns while they are under way: `Workers.finish` waits, and raises what went wrong.
+        Raises RemoteProblem for one that is missing.
+        """
+        for one in _ranges((oid, self._place(oid, is_node=False)) for oid in set(ids)):
+            self._workers.begin(lambda wanted=one: self._hand_over(wanted, handle))  # type: ignore[misc]
+
+    def _hand_over(self, wanted: _Range, handle: Callable[[Objects], None]) -> None:
+        for member, raw in zip(wanted.members, self._read(wanted), strict=True):
+            handle(_taken(member, raw))
+
+    def _place(self, oid: ObjectId, *, is_node: bool) -> Place:
+        place = self._catalog.find(oid, is_node=is_node)
+        if place is None:
+            raise RemoteProblem(f"the object {oid.hex()} is not on the remote")
+        return place
+
+    def _read(self, wanted: _Range) -> list[bytes]:
+        """Return the segments of a range, decompressed and verified. Runs in pool threads."""
+        problem: CorruptObject | None = None
+        for _ in range(READS):
+            length = wanted.end - wanted.start
+            data = self._bucket.get_range(pack_name(wanted.pack), wanted.start, length)
+            try:
+                return [_decompressed(member, wanted.start, data) for member in wanted.members]
+            except CorruptObject as error:
+                problem = error
+        raise RemoteProblem(
+            f"'{pack_name(wanted.pack)}' on the remote is damaged, or its index is: {problem}"
+        )
+
+
+def _ranges(wanted: Iterable[tuple[ObjectId, Place]]) -> list[_Range]:
+    """Return what to ask for: segments that lie close together are one request."""
+    members: dict[tuple[PackId, Segment], list[tuple[ObjectId, Place]]] = {}
+    for oid, place in wanted:
+        members.setdefault((place.pack, place.segment), []).append((oid, place))
+    ranges: list[_Range] = []
+    for pack, segment in sorted(members):
+        objects = sorted(members[pack, segment], key=lambda one: one[1].offset)
+        member, end = _Member(segment, objects), segment.start + segment.stored
+        last = ranges[-1] if ranges else None
+        if (
+            last is not None
+            and last.pack == pack
+            and segment.start - last.end <= GAP_BYTES
+            and end - last.start <= RANGE_BYTES
+        ):
+            ranges[-1] = last._replace(end=max(last.end, end))
+            last.members.append(member)
+        else:
+            ranges.append(_Range(pack, segment.start, end, [member]))
+    return ranges
+
+
+def _decompressed(member: _Member, start: int, data: bytes) -> bytes:
+    """Return a segment whose wanted objects are what their ids say. Raises CorruptObject."""
+    segment = member.segment
+    at = segment.start - start
+    stored = data[at : at + segment.stored]
+    raw = decompress(stored, segment.raw) if segment.compressed else stored
+    for oid, part in _taken(member, raw):
+        if object_id(part) != oid:
+            raise CorruptObject(f"the object {oid.hex()} is not what its id says")
+    return raw
+
+
+def _taken(member: _Member, raw: bytes) -> list[tuple[ObjectId, bytes]]:
+    return [(oid, raw[place.offset : place.offset + place.size]) for oid, place in member.objects]

@@ -1,0 +1,106 @@
+"""Filling packs: objects of a kind side by side in segments, segments in packs.
+
+Where a pack ends depends only on the objects and their order, so a push that goes on after a kill
+makes the packs again that it made before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final, NamedTuple
+
+from vfs.ids import ObjectId, object_id
+from vfs.remote.layout import PACK_MAGIC, PackId, Segment, encode_index
+from vfs.store.compression import compress_all
+from vfs.store.ingest import SEGMENT_BYTES
+from vfs.store.layout import Kind
+
+PACK_RAW_BYTES: Final = 32 << 20
+"""Objects of a pack, before compression."""
+
+NODES_BYTES: Final = 128 << 10
+"""Of a segment of nodes: who wants one wants its neighbours, but not half a megabyte of them."""
+
+
+class SealedPack(NamedTuple):
+    """A pack as it is to be written."""
+
+    id: PackId
+    body: bytes
+    index_data: bytes
+    objects: int
+    raw: int  # bytes of the objects
+
+
+class _Filling:
+    """A segment that is not full yet."""
+
+    def __init__(self, kind: Kind) -> None:
+        self.room = SEGMENT_BYTES if kind is Kind.CHUNK else NODES_BYTES
+        self.objects: list[tuple[ObjectId, Kind, bytes]] = []
+        self.size = 0
+
+
+class PackBuilder:
+    """One pack being filled. For one thread."""
+
+    def __init__(self) -> None:
+        self.size = 0  # bytes before compression
+        self.keys: set[tuple[ObjectId, bool]] = set()
+        """What is in it: ids, and whether as a node."""
+        self._open: dict[Kind, _Filling] = {}
+        self._full: list[_Filling] = []
+
+    def add(self, kind: Kind, oid: ObjectId, data: bytes) -> None:
+        """Add an object that is not in it."""
+        segment = self._open.get(kind)
+        if segment is None or segment.size + len(data) > segment.room:
+            segment = self._open[kind] = _Filling(kind)
+            self._full.append(segment)
+        segment.objects.append((oid, kind, data))
+        segment.size += len(data)
+        self.size += len(data)
+        self.keys.add((oid, kind is not Kind.CHUNK))
+
+    @property
+    def is_full(self) -> bool:
+        """Say whether nothing more should go into it."""
+        return self.size >= PACK_RAW_BYTES
+
+    def merge(self, other: PackBuilder) -> None:
+        """Take what another one holds, behind what is here."""
+        self._full += other._full
+        self.size += other.size
+        self.keys |= other.keys
+
+    def seal(self) -> SealedPack:
+        """Compress everything and return the pack. Meant for a pool thread; once."""
+        segments: list[Segment] = []
+        objects: list[tuple[ObjectId, Kind, int, int, int]] = []
+        parts = [PACK_MAGIC]
+        at = len(PACK_MAGIC)
+        for body, raw, members in self._compressed():
+            offset = 0
+            for oid, kind, size in members:
+                objects.append((oid, kind, len(segments), offset, size))
+                offset += size
+            segments.append(Segment(at, len(body), raw, len(body) != raw))
+            parts.append(body)
+            at += len(body)
+        whole = b"".join(parts)
+        pack = PackId(object_id(whole))
+        index = encode_index(pack, len(whole), segments, objects)
+        return SealedPack(pack, whole, index, len(objects), self.size)
+
+    def _compressed(self) -> Iterable[tuple[bytes, int, list[tuple[ObjectId, Kind, int]]]]:
+        """Yield segments as they are stored, and give up what they are made of."""
+        for number, segment in enumerate(self._full):
+            raw = b"".join([data for _, _, data in segment.objects])
+            members = [(oid, kind, len(data)) for oid, kind, data in segment.objects]
+            self._full[number] = _EMPTY
+            (packed,) = compress_all([raw])
+            yield raw if packed is None else packed, len(raw), members
+        self._full = []
+
+
+_EMPTY: Final = _Filling(Kind.CHUNK)

@@ -1,0 +1,1 @@
+"""Push, fetch, pull and clone: what has to travel between a repository and a remote."""

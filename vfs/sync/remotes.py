@@ -1,0 +1,112 @@
+"""The remotes that a store knows by name, and connecting to one."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from vfs.errors import AlreadyExists, InvalidName, NotFound
+from vfs.remote.bundle import NewBundle
+from vfs.remote.remote import Remote
+from vfs.remote.urls import check_url, is_bundle, open_bucket
+
+if TYPE_CHECKING:
+    from vfs.store.store import Store
+
+DEFAULT: Final = "origin"
+_PREFIX: Final = "remote/"
+_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
+
+
+@dataclass(frozen=True, slots=True)
+class RemotePlace:
+    """Where a remote is. `name` is "" for one that is used once."""
+
+    name: str
+    url: str  # or a bundle's file
+    endpoint: str | None = None
+
+
+def add_remote(store: Store, name: str, url: str, endpoint: str | None = None) -> RemotePlace:
+    """Give a remote a name. Raises InvalidName, InvalidInput, AlreadyExists."""
+    if not _NAME.fullmatch(name):
+        raise InvalidName(
+            f"'{name}' can't name a remote", hint="letters, digits, '.', '_' and '-' are allowed"
+        )
+    place = RemotePlace(name, check_url(url), endpoint)
+    value = {"url": url} | ({"endpoint": check_endpoint(endpoint)} if endpoint else {})
+    if not store.settings.add(_PREFIX + name, value):
+        raise AlreadyExists(f"there is a remote '{name}' already", hint=f"vfs remote remove {name}")
+    return place
+
+
+def check_endpoint(endpoint: str) -> str:
+    """Return the address of a service that is to be asked. Raises InvalidName."""
+    if not re.fullmatch(r"https?://[A-Za-z0-9.:\[\]-]+/?", endpoint):
+        raise InvalidName(
+            "this is no endpoint", hint="as in http://127.0.0.1:9000, without credentials"
+        )
+    return endpoint
+
+
+def remove_remote(store: Store, name: str) -> None:
+    """Forget a remote and what was seen of it; nothing changes there. Raises NotFound."""
+    find_remote(store, name)
+    store.tracking.forget(name)
+    store.settings.delete(_PREFIX + name)
+
+
+def remotes(store: Store) -> list[RemotePlace]:
+    """Return the remotes that have a name, by name. Raises CorruptObject."""
+    return [
+        RemotePlace(name.removeprefix(_PREFIX), str(value.get("url")), value.get("endpoint"))
+        for name, value in store.settings.items(_PREFIX)
+    ]
+
+
+def find_remote(store: Store, where: str | None) -> RemotePlace:
+    """Return what *where* stands for: a remote's name, a URL, or a bundle's file.
+
+    Without it the remote `origin`, or the only one. Raises NotFound, InvalidInput.
+    """
+    if where is not None and ("://" in where or is_bundle(where)):
+        return RemotePlace("", where if is_bundle(where) else check_url(where))
+    known = {place.name: place for place in remotes(store)}
+    if where is None and len(known) == 1:
+        return next(iter(known.values()))
+    found = known.get(where or DEFAULT)
+    if found is None:
+        there = ", ".join(known)
+        raise NotFound(
+            f"there is no remote '{where or DEFAULT}'",
+            hint=f"there are: {there}" if there else "vfs remote add origin URL",
+        )
+    return found
+
+
+@contextmanager
+def connected(store: Store, place: RemotePlace, *, write: bool = False) -> Iterator[Remote]:
+    """Open a remote for a with statement; one that is written to is made where there is none.
+
+    A bundle is written as a whole: it appears at the end of the block.
+    """
+    if write and is_bundle(place.url):
+        with closing(NewBundle(Path(place.url))) as bundle:
+            with Remote.connect(bundle, store=None, make=True) as remote:
+                yield remote
+                bundle.finish()
+        return
+    bucket = open_bucket(place.url, place.endpoint)
+    keeps = not is_bundle(place.url) and os.access(store.path, os.W_OK)
+    try:
+        remote = Remote.connect(bucket, store=store.path if keeps else None, make=write)
+    except BaseException:
+        bucket.close()
+        raise
+    with remote:
+        yield remote
