@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from vfs.errors import NotFastForward, RemoteProblem
 from vfs.remote.refs import RemoteRef
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from vfs.repo.repository import Repository
     from vfs.store.refs import Ref
 
+How: TypeAlias = Literal["new", "forward", "forced", "same", "deleted"]
+
 
 @dataclass(frozen=True, slots=True)
 class Moved:
@@ -30,7 +32,7 @@ class Moved:
     kind: str
     old: ObjectId | None
     new: ObjectId | None
-    how: Literal["new", "forward", "forced", "same", "deleted"]
+    how: How
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,10 @@ def push(
     """
     heads = list(
         remote.workers.in_order(
-            lambda ref: remote.refs.head(ref.data_set, ref.name, known_ref(repo, name, ref)), refs
+            lambda ref: remote.refs.head(
+                ref.data_set, ref.name, known_ref(repo, name, ref.data_set, ref.name)
+            ),
+            refs,
         )
     )
     plans = [
@@ -106,9 +111,9 @@ def delete_remote_ref(
     return Moved(data_set, ref, head.kind, head.commit, None, "deleted")
 
 
-def known_ref(repo: Repository, remote: str, ref: Ref | Tracked) -> RemoteRef | None:
+def known_ref(repo: Repository, remote: str, data_set: str, name: str) -> RemoteRef | None:
     """Return what was last seen of a reference on a remote."""
-    seen = repo.store.tracking.get(remote, ref.data_set, ref.name) if remote else None
+    seen = repo.store.tracking.get(remote, data_set, name) if remote else None
     if seen is None:
         return None
     return RemoteRef(
@@ -134,9 +139,7 @@ def tracked(remote: str, record: RemoteRef) -> Tracked:
     )
 
 
-def _plan(
-    repo: Repository, ref: Ref, head: RemoteRef | None, *, force: bool
-) -> Literal["new", "forward", "forced", "same"]:
+def _plan(repo: Repository, ref: Ref, head: RemoteRef | None, *, force: bool) -> How:
     """Return how a reference is to move. Raises NotFastForward."""
     label = f"{ref.data_set}@{ref.name}"
     if head is None or head.commit is None:

@@ -96,10 +96,12 @@ def connected(store: Store, place: RemotePlace, *, write: bool = False) -> Itera
     A bundle is written as a whole: it appears at the end of the block.
     """
     if write and is_bundle(place.url):
-        with closing(NewBundle(Path(place.url))) as bundle:
-            with Remote.connect(bundle, store=None, make=True) as remote:
-                yield remote
-                bundle.finish()
+        with (
+            closing(NewBundle(Path(place.url))) as bundle,
+            Remote.connect(bundle, store=None, make=True) as remote,
+        ):
+            yield remote
+            bundle.finish()
         return
     bucket = open_bucket(place.url, place.endpoint)
     keeps = not is_bundle(place.url) and os.access(store.path, os.W_OK)
