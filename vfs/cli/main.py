@@ -78,6 +78,13 @@ SECTIONS: Final[Mapping[str, Mapping[str, Lazy]]] = {
         "tag": Lazy("vfs.cli.refs", "tag", "List, make or delete tags."),
         "branch": Lazy("vfs.cli.refs", "branch", "List, make, rename, move or delete branches."),
     },
+    "Share it": {
+        "remote": Lazy("vfs.cli.remotes", "remote", "List, add or remove remotes."),
+        "push": Lazy("vfs.cli.syncing", "push", "Send versions to a remote."),
+        "fetch": Lazy("vfs.cli.syncing", "fetch", "Bring versions from a remote."),
+        "pull": Lazy("vfs.cli.syncing", "pull", "Fetch, and move branches on."),
+        "clone": Lazy("vfs.cli.syncing", "clone", "Make a store from a remote."),
+    },
     "Keep it sound": {
         "fsck": Lazy("vfs.cli.checking", "fsck", "Check the store."),
         "backup": Lazy("vfs.cli.backup", "backup", "Write the whole store into one file."),

@@ -1,4 +1,4 @@
-"""A progress bar for imports and exports, on standard error where that is a terminal."""
+"""A progress bar on standard error, where that is a terminal; else silence."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from vfs.cli import output
 
 if TYPE_CHECKING:
     from vfs.repo.importer import Progress
+    from vfs.sync import progress as transfers
 
 REFRESHES_PER_S: Final = 10
 SETTLED_S: Final = 1.0  # a total that grew more recently says nothing about the time left
@@ -25,10 +26,12 @@ class Bar:
 
     watched = True
 
-    def __init__(self) -> None:
+    def __init__(self, noun: str = "files") -> None:
+        """*noun*: what is counted beside bytes."""
         from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 
         self._lock = threading.Lock()
+        self._noun = noun
         self._files = self._bytes = 0
         self._files_total: int | None = None
         self._bytes_total: int | None = None
@@ -86,7 +89,7 @@ class Bar:
             count += f" of {self._files_total:,}"
         return {
             "bytes": done,
-            "files": f"{count} files",
+            "files": f"{count} {self._noun}",
             "rate": f"{output.size(rate)}/s",
             "left": left or output.clock(elapsed),
         }
@@ -113,4 +116,16 @@ def progress() -> Iterator[Progress]:
         yield SILENT
         return
     with Bar() as bar:
+        yield bar
+
+
+@contextmanager
+def transfer_progress() -> Iterator[transfers.Progress]:
+    """Show a bar for a push or a fetch, as `progress` does."""
+    from vfs.sync.progress import SILENT
+
+    if not sys.stderr.isatty():
+        yield SILENT
+        return
+    with Bar("objects") as bar:
         yield bar

@@ -107,6 +107,25 @@ class RefType(click.ParamType[str]):
         return [CompletionItem(name) for name in found if name.startswith(incomplete)]
 
 
+class RemoteType(click.ParamType[str]):
+    """A remote's name, a URL, or a bundle's file."""
+
+    name = "remote"
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem[str]]:
+        """Offer the remotes that have a name."""
+        from click.shell_completion import CompletionItem
+
+        from vfs.sync.remotes import remotes
+
+        found: list[str] = []
+        with suppress(VfsError, OSError), _repository(ctx) as repo:
+            found = [place.name for place in remotes(repo.store)]
+        return [CompletionItem(name) for name in found if name.startswith(incomplete)]
+
+
 def _repository(ctx: click.Context) -> Any:
     settings = ctx.find_object(Settings) or Settings()
     return settings.repository(readonly=True)

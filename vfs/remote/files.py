@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from vfs.errors import NotFound, RemoteProblem, RemoteUnavailable
+from vfs.errors import NotFound, RemoteProblem, RemoteUnavailable, VfsError
 from vfs.remote.bucket import Item
 
 _PARTIAL: Final = ".partial-"
@@ -48,7 +48,7 @@ class FileBucket:
 
     def put(self, name: str, data: bytes) -> bool:
         path = self._root / name
-        with self._translated(name):
+        with self._translated(name, missing=RemoteProblem):
             if path.exists():
                 return False
             self._make_directory(path.parent)
@@ -108,11 +108,11 @@ class FileBucket:
         _sync_directory(path.parent)
 
     @contextmanager
-    def _translated(self, name: str) -> Iterator[None]:
+    def _translated(self, name: str, *, missing: type[VfsError] = NotFound) -> Iterator[None]:
         try:
             yield
         except FileNotFoundError:
-            raise NotFound(f"there is no '{name}' in {self._root}") from None
+            raise missing(f"there is no {self._root / name}") from None
         except OSError as error:
             problem = RemoteUnavailable if error.errno in _TRANSIENT else RemoteProblem
             raise problem(f"{self._root / name}: {error.strerror}") from error

@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Final, Protocol
 
 
 class Progress(Protocol):
-    """Any thread may call it."""
+    """Is told how far a transfer is. By any thread."""
 
-    def total(self, files: int, bytes_: int) -> None:
-        """There are so many objects and bytes in all, as far as is known."""
-
-    def advance(self, files: int, bytes_: int) -> None:
-        """So many more objects and bytes were transferred."""
+    def advance(self, objects: int, bytes_: int, /) -> None:
+        """Take what was transferred since the last call."""
 
 
 class Silent:
-    """Shows nothing."""
+    """Progress that nobody sees."""
 
-    def total(self, files: int, bytes_: int) -> None:
-        """Show nothing."""
-
-    def advance(self, files: int, bytes_: int) -> None:
-        """Show nothing."""
+    def advance(self, objects: int, bytes_: int, /) -> None:
+        """Do nothing."""
 
 
-SILENT = Silent()
+SILENT: Final = Silent()

@@ -1,0 +1,100 @@
+"""The command remote: names for remotes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from vfs.cli import output
+from vfs.cli.command import Command, Settings, json_option, note, pass_settings
+from vfs.cli.targets import RemoteType
+
+if TYPE_CHECKING:
+    from vfs.sync.remotes import RemotePlace
+
+
+@click.command(
+    cls=Command,
+    examples=(
+        (
+            "A bucket of S3; credentials are found as 'aws' finds them",
+            "vfs remote add origin s3://bucket/data",
+        ),
+        (
+            "A service of one's own that speaks S3",
+            "vfs remote add lab s3://bucket --endpoint http://10.0.0.7:9000",
+        ),
+        (
+            "A directory, on a disk or a network file system",
+            "vfs remote add backup file:///mnt/nas/data",
+        ),
+        ("List them", "vfs remote"),
+        ("Forget one; nothing changes there", "vfs remote remove lab"),
+    ),
+)
+@click.argument(
+    "action",
+    required=False,
+    default="list",
+    type=click.Choice(["list", "add", "remove"]),
+    help="What to do. [default: list]",
+)
+@click.argument(
+    "name", required=False, type=RemoteType(), help="The remote; 'origin' is used by default."
+)
+@click.argument(
+    "url", required=False, help="Where it is: s3://, gs:// or az://BUCKET/PREFIX, file:///DIR."
+)
+@click.option("--endpoint", metavar="URL", help="The service to ask, where it is not the cloud's.")
+@json_option
+@click.pass_context
+@pass_settings
+def remote(
+    settings: Settings,
+    /,
+    ctx: click.Context,
+    action: str,
+    name: str | None,
+    url: str | None,
+    endpoint: str | None,
+    as_json: bool,
+) -> None:
+    """List, add or remove remotes.
+
+    A remote is a bucket of an object store, or a directory, through which stores share versions.
+    The first push makes it. Credentials are taken from where the cloud's own tools look for them
+    (environment, profiles, the machine's role); they are never kept, and never part of a URL.
+    """
+    from vfs.sync import remotes
+
+    given = (name is not None, url is not None)
+    if given != {"list": (False, False), "add": (True, True), "remove": (True, False)}[action]:
+        wanted = {"list": "nothing", "add": "NAME and URL", "remove": "NAME"}[action]
+        raise click.UsageError(f"'{action}' takes {wanted}", ctx)
+    if endpoint is not None and action != "add":
+        raise click.UsageError("--endpoint stands with add", ctx)
+    with settings.repository(readonly=action == "list") as repo:
+        if action == "add":
+            assert name is not None
+            assert url is not None
+            remotes.add_remote(repo.store, name, url, endpoint)
+            click.echo(f"added the remote {name}: {url}")
+        elif action == "remove":
+            assert name is not None
+            remotes.remove_remote(repo.store, name)
+            click.echo(f"removed the remote {name}")
+        else:
+            _list(remotes.remotes(repo.store), as_json=as_json)
+
+
+def _list(places: list[RemotePlace], *, as_json: bool) -> None:
+    if as_json:
+        output.write_json(
+            [{"name": one.name, "url": one.url, "endpoint": one.endpoint} for one in places]
+        )
+    elif places:
+        rows = [(one.name, one.url, one.endpoint or "") for one in places]
+        output.write_table(("REMOTE", "URL", "ENDPOINT"), rows, cut=False)
+    else:
+        note("there is no remote; add one with: vfs remote add origin URL")

@@ -1,0 +1,365 @@
+"""The commands push, fetch, pull and clone."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from vfs.cli import output
+from vfs.cli.command import (
+    Command,
+    DirectoryType,
+    Settings,
+    json_option,
+    note,
+    pass_settings,
+)
+from vfs.cli.progress import transfer_progress
+from vfs.cli.targets import RemoteType, TargetType
+from vfs.cli.transfers import fetched, short_id, write_pull, write_push
+
+if TYPE_CHECKING:
+    from vfs.model.names import Target
+    from vfs.repo.repository import Repository
+    from vfs.store.refs import Ref
+    from vfs.sync.fetch import Wanted
+    from vfs.sync.remotes import RemotePlace
+
+targets_argument = click.argument(
+    "targets",
+    metavar="[DATASET[@NAME]]...",
+    nargs=-1,
+    type=TargetType(),
+    help="A branch or tag, or all of a data set. [default: what went to or came from there before]",
+)
+from_option = click.option(
+    "--from",
+    "where",
+    metavar="REMOTE",
+    type=RemoteType(),
+    help="A remote's name, its URL, or FILE.vfsbundle. [default: origin, or the only one]",
+)
+
+
+@click.command(
+    cls=Command,
+    examples=(
+        ("Everything, to the remote 'origin'", "vfs push --all"),
+        ("One branch", "vfs push data@main"),
+        ("All branches and tags of a data set, elsewhere", "vfs push data --to backup"),
+        ("Into a file, for a machine without a network", "vfs push data --to data.vfsbundle"),
+        ("Delete a branch there", "vfs push data@trial --delete"),
+    ),
+)
+@targets_argument
+@click.option(
+    "--to",
+    "where",
+    metavar="REMOTE",
+    type=RemoteType(),
+    help="A remote's name, its URL, or FILE.vfsbundle. [default: origin, or the only one]",
+)
+@click.option("--all", "everything", is_flag=True, help="All data sets of the store.")
+@click.option("-f", "--force", is_flag=True, help="Give up what is on the remote and not here.")
+@click.option("-d", "--delete", is_flag=True, help="Delete the branches or tags there; logs stay.")
+@json_option
+@click.pass_context
+@pass_settings
+def push(
+    settings: Settings,
+    /,
+    ctx: click.Context,
+    targets: tuple[Target, ...],
+    where: str | None,
+    everything: bool,
+    force: bool,
+    delete: bool,
+    as_json: bool,
+) -> None:
+    """Send versions to a remote.
+
+    Only what it lacks travels. A branch there moves on when all is there, at once or not at all;
+    one that has versions which are not in it here is refused, and of two who push at once one is.
+    Ctrl-C is safe at any time: the next push goes on where this one was.
+
+    What is not committed stays here. JSON: moved, a list of data_set, name, kind, old, new, how
+    (new, forward, forced, same, deleted); objects, bytes (sent), seconds.
+    """
+    from vfs.sync import push as pushing
+    from vfs.sync.remotes import connected, find_remote
+
+    _check_targets(ctx, targets, everything=everything, needed=delete)
+    began = time.monotonic()
+    with settings.repository() as repo:
+        place = find_remote(repo.store, where)
+        if delete:
+            with connected(repo.store, place) as remote:
+                deleted = [
+                    pushing.delete_remote_ref(repo, remote, place.name, t.data_set, t.revision)
+                    for t in targets
+                ]
+            result = pushing.PushResult(deleted, 0, 0)
+        else:
+            refs = _local_refs(repo, place, targets, everything=everything, ctx=ctx)
+            with (
+                _interruptible("push"),
+                connected(repo.store, place, write=True) as remote,
+                transfer_progress() as shown,
+            ):
+                result = pushing.push(repo, remote, place.name, refs, force=force, progress=shown)
+    write_push(result, time.monotonic() - began, as_json=as_json)
+
+
+@click.command(
+    cls=Command,
+    examples=(
+        ("What is new of the data sets that came from there", "vfs fetch"),
+        ("One branch", "vfs fetch data@main"),
+        ("Everything that is in a bundle", "vfs fetch --all --from data.vfsbundle"),
+    ),
+)
+@targets_argument
+@from_option
+@click.option("--all", "everything", is_flag=True, help="All data sets of the remote.")
+@json_option
+@click.pass_context
+@pass_settings
+def fetch(
+    settings: Settings,
+    /,
+    ctx: click.Context,
+    targets: tuple[Target, ...],
+    where: str | None,
+    everything: bool,
+    as_json: bool,
+) -> None:
+    """Bring versions from a remote.
+
+    No branch or tag here changes. The new versions can be named by their commit ids, which are
+    shown: vfs diff data@main 3fa92b1c. Everything that comes is verified.
+
+    JSON: refs, a list of data_set, name, kind, commit (null: deleted there), who, why; commits,
+    objects, bytes (that came), seconds.
+    """
+    from vfs.sync import fetch as fetching
+    from vfs.sync.remotes import connected, find_remote
+
+    _check_targets(ctx, targets, everything=everything)
+    began = time.monotonic()
+    with settings.repository() as repo:
+        place = find_remote(repo.store, where)
+        with (
+            _interruptible("fetch"),
+            connected(repo.store, place) as remote,
+            transfer_progress() as shown,
+        ):
+            wanted = _wanted(
+                repo, place, targets, remote.refs.data_sets() if everything else None, ctx
+            )
+            result = fetching.fetch(repo, remote, place.name, wanted, progress=shown)
+    if as_json:
+        refs = [
+            {
+                "data_set": ref.data_set,
+                "name": ref.name,
+                "kind": ref.kind,
+                "commit": None if ref.commit is None else ref.commit.hex(),
+                "who": ref.who,
+                "why": ref.why,
+            }
+            for ref in result.refs
+        ]
+        output.write_json({"refs": refs, **fetched(result, time.monotonic() - began)})
+        return
+    output.write_table(
+        ("REFERENCE", "COMMIT"),
+        [(f"{ref.data_set}@{ref.name}", short_id(ref.commit)) for ref in result.refs],
+    )
+    _notefetched(result, time.monotonic() - began)
+
+
+@click.command(
+    cls=Command,
+    examples=(
+        ("Follow the remote", "vfs pull"),
+        ("One branch", "vfs pull data@main"),
+        ("A data set that is not here yet", "vfs pull images"),
+        ("From a bundle", "vfs pull --all --from data.vfsbundle"),
+    ),
+)
+@targets_argument
+@from_option
+@click.option("--all", "everything", is_flag=True, help="All data sets of the remote.")
+@click.option("-f", "--force", is_flag=True, help="Give up what is here and not on the remote.")
+@json_option
+@click.pass_context
+@pass_settings
+def pull(
+    settings: Settings,
+    /,
+    ctx: click.Context,
+    targets: tuple[Target, ...],
+    where: str | None,
+    everything: bool,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """Fetch, and move branches on.
+
+    Branches and tags that are not here are made. A branch moves on to the remote's version where
+    that comes after its own; where both have versions of their own it stays, and is told. So does
+    one with changes that are not committed. What was deleted on the remote stays here.
+
+    JSON: moved, a list of data_set, name, kind, old, new, how (new, forward, forced, same);
+    problems, a list of texts; commits, objects, bytes (that came), seconds.
+    """
+    from vfs.sync.remotes import find_remote
+
+    _check_targets(ctx, targets, everything=everything)
+    with settings.repository() as repo:
+        place = find_remote(repo.store, where)
+        _pull(repo, place, targets, everything=everything, force=force, as_json=as_json, ctx=ctx)
+
+
+@click.command(
+    cls=Command,
+    examples=(
+        ("A store with all that a remote has", "vfs clone s3://bucket/data ./store"),
+        ("One data set, in the default store", "vfs clone file:///mnt/nas/data --only images"),
+        ("From a bundle", "vfs clone data.vfsbundle ./store"),
+    ),
+)
+@click.argument("url", metavar="URL", help="The remote, or a bundle (FILE.vfsbundle).")
+@click.argument(
+    "path",
+    required=False,
+    type=DirectoryType(),
+    help="Where to make the store: a new or empty directory. Without it, where --store says.",
+)
+@click.option(
+    "--only",
+    "targets",
+    metavar="DATASET[@NAME]",
+    multiple=True,
+    type=TargetType(),
+    help="Only this; may be given several times.",
+)
+@click.option("--endpoint", metavar="URL", help="The service to ask, where it is not the cloud's.")
+@json_option
+@click.pass_context
+@pass_settings
+def clone(
+    settings: Settings,
+    /,
+    ctx: click.Context,
+    url: str,
+    path: Path | None,
+    targets: tuple[Target, ...],
+    endpoint: str | None,
+    as_json: bool,
+) -> None:
+    """Make a store from a remote.
+
+    The store gets all branches and tags, with all their versions, and calls the remote 'origin'. If
+    it is interrupted, 'vfs pull --all' in the new store goes on. JSON: as of 'vfs pull'.
+    """
+    from vfs.remote.urls import check_url, is_bundle
+    from vfs.repo.repository import Repository
+    from vfs.sync.remotes import DEFAULT, RemotePlace, add_remote
+
+    where = path or settings.store
+    if not is_bundle(url):
+        check_url(url)
+    with Repository.create(where) as repo:
+        note(f"made a store in {where}")
+        place = RemotePlace("", url) if is_bundle(url) else None
+        place = place or add_remote(repo.store, DEFAULT, url, endpoint)
+        _pull(repo, place, targets, everything=not targets, force=False, as_json=as_json, ctx=ctx)
+
+
+def _pull(
+    repo: Repository,
+    place: RemotePlace,
+    targets: Sequence[Target],
+    *,
+    everything: bool,
+    force: bool,
+    as_json: bool,
+    ctx: click.Context,
+) -> None:
+    from vfs.sync import pull as pulling
+    from vfs.sync.remotes import connected
+
+    began = time.monotonic()
+    with (
+        _interruptible("pull"),
+        connected(repo.store, place) as remote,
+        transfer_progress() as shown,
+    ):
+        wanted = _wanted(repo, place, targets, remote.refs.data_sets() if everything else None, ctx)
+        result = pulling.pull(repo, remote, place.name, wanted, force=force, progress=shown)
+    write_pull(result, time.monotonic() - began, as_json=as_json)
+
+
+def _check_targets(
+    ctx: click.Context, targets: Sequence[Target], *, everything: bool, needed: bool = False
+) -> None:
+    if everything and targets:
+        raise click.UsageError("--all takes no data sets", ctx)
+    if needed and not (targets and all(target.revision for target in targets)):
+        raise click.UsageError("--delete takes branches or tags: DATASET@NAME", ctx)
+
+
+def _local_refs(
+    repo: Repository,
+    place: RemotePlace,
+    targets: Sequence[Target],
+    *,
+    everything: bool,
+    ctx: click.Context,
+) -> list[Ref]:
+    """Return what is to be pushed."""
+    from vfs.errors import NotFound
+
+    if everything:
+        return repo.all_refs()
+    found: dict[tuple[str, str], Ref] = {}
+    for one in _wanted(repo, place, targets, None, ctx):
+        refs = [ref for ref in repo.refs(one.data_set) if one.name in (None, ref.name)]
+        if not refs and one.name is not None:
+            raise NotFound(f"there is no branch or tag '{one.data_set}@{one.name}'")
+        found |= {(ref.data_set, ref.name): ref for ref in refs}
+    return list(found.values())
+
+
+def _wanted(
+    repo: Repository,
+    place: RemotePlace,
+    targets: Sequence[Target],
+    data_sets: Sequence[str] | None,
+    ctx: click.Context,
+) -> list[Wanted]:
+    """Return what the command line asks for: targets, these data sets, or those known before."""
+    from vfs.sync.fetch import Wanted
+
+    if targets:
+        return [Wanted(target.data_set, target.revision or None) for target in targets]
+    if data_sets is None:
+        seen = repo.store.tracking.all(place.name) if place.name else []
+        data_sets = list(dict.fromkeys(one.data_set for one in seen))
+        if not data_sets:
+            raise click.UsageError("name data sets, or give --all", ctx)
+    return [Wanted(data_set) for data_set in data_sets]
+
+
+@contextmanager
+def _interruptible(what: str) -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise click.Abort(f"the next {what} uses what was transferred") from None
