@@ -180,7 +180,7 @@ def fetch(
         ("REFERENCE", "COMMIT"),
         [(f"{ref.data_set}@{ref.name}", short_id(ref.commit)) for ref in result.refs],
     )
-    _notefetched(result, time.monotonic() - began)
+    note_fetched(result, time.monotonic() - began)
 
 
 @click.command(

@@ -55,7 +55,7 @@ def write_pull(result: PullResult, seconds: float, *, as_json: bool) -> None:
         )
     else:
         _write_moved(result.moved)
-        _notefetched(result.fetched, seconds)
+        note_fetched(result.fetched, seconds)
     for problem in problems[:-1]:
         warn(f"{problem}: {problem.hint}" if problem.hint else str(problem))
     if problems:
@@ -77,7 +77,7 @@ def _write_moved(moved: Sequence[Moved]) -> None:
         note(f"{output.plural(same, 'reference')} up to date")
 
 
-def _notefetched(result: FetchResult, seconds: float) -> None:
+def note_fetched(result: FetchResult, seconds: float) -> None:
     note(
         f"{output.plural(result.commits, 'new version')}: {output.plural(result.objects, 'object')}"
         f" came, {output.size(result.bytes)}; {output.seconds(seconds)}"

@@ -112,7 +112,7 @@ class FileBucket:
         try:
             yield
         except FileNotFoundError:
-            raise missing(f"there is no {self._root / name}") from None
+            raise missing(f"{self._root / name}: no such file or directory") from None
         except OSError as error:
             problem = RemoteUnavailable if error.errno in _TRANSIENT else RemoteProblem
             raise problem(f"{self._root / name}: {error.strerror}") from error

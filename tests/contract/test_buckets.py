@@ -1,0 +1,130 @@
+"""What every bucket promises."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from threading import Barrier, Thread
+
+import pytest
+
+from tests.support.remotes import FaultyBucket, WatchedBucket, patient
+from vfs.errors import NotFound, RemoteProblem
+from vfs.remote.bucket import Bucket, Item
+from vfs.remote.bundle import NewBundle
+from vfs.remote.files import FileBucket
+from vfs.remote.objectstore import ObjectStoreBucket
+
+
+def memory() -> Bucket:
+    store = pytest.importorskip("obstore.store")
+    return ObjectStoreBucket(store.MemoryStore())
+
+
+@pytest.fixture(params=["file", "memory", "bundle", "watched", "faulty"])
+def bucket(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bucket]:
+    files = FileBucket(tmp_path / "bucket")
+    made = {
+        "file": lambda: files,
+        "memory": memory,
+        "bundle": lambda: NewBundle(tmp_path / "a.vfsbundle"),
+        "watched": lambda: WatchedBucket(files),
+        "faulty": lambda: patient(FaultyBucket(files, 7)),
+    }[request.param]()
+    yield made
+    made.close()
+
+
+def test_what_is_written_is_read_whole_and_in_parts(bucket: Bucket) -> None:
+    data = bytes(range(256)) * 40
+    bucket.put("packs/a", data)
+    bucket.put("empty", b"")
+    assert bucket.get("packs/a", most=len(data)) == data
+    assert bucket.get("empty", most=0) == b""
+    assert bucket.get_range("packs/a", 300, 500) == data[300:800]
+    assert bucket.get_range("packs/a", 0, len(data)) == data
+
+
+def test_nothing_is_ever_replaced(bucket: Bucket) -> None:
+    bucket.put("a/b", b"first")
+    assert bucket.put("a/b", b"second") is False
+    assert bucket.get("a/b", most=9) == b"first"
+
+
+def test_of_many_who_write_one_name_one_does(bucket: Bucket, request: object) -> None:
+    start, done = Barrier(8), []
+
+    def write(number: int) -> None:
+        start.wait()
+        if bucket.put("refs/x", b"%d" % number):
+            done.append(b"%d" % number)
+
+    threads = [Thread(target=write, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    # One that tries again may be told that it is there when it was itself who wrote it.
+    assert done in ([], [bucket.get("refs/x", most=9)])
+
+
+def test_what_is_not_there_or_too_large_is_told(bucket: Bucket) -> None:
+    bucket.put("a", b"12345")
+    with pytest.raises(NotFound):
+        bucket.get("b", most=9)
+    with pytest.raises(NotFound):
+        bucket.get_range("c/d", 0, 1)
+    with pytest.raises(RemoteProblem):
+        bucket.get("a", most=4)
+    with pytest.raises(RemoteProblem):
+        bucket.get_range("a", 3, 3)
+
+
+def test_lists_ascend_and_begin_where_they_are_asked_to(bucket: Bucket) -> None:
+    for name in ("r/a/2", "r/a/10", "r/b/1", "r/ab", "ra/1", "z"):
+        bucket.put(name, name.encode())
+    assert list(bucket.items("r")) == [
+        Item(name, len(name)) for name in ("r/a/10", "r/a/2", "r/ab", "r/b/1")
+    ]
+    assert [item.name for item in bucket.items("r", "r/a/2")] == ["r/ab", "r/b/1"]
+    assert [item.name for item in bucket.items("r/a")] == ["r/a/10", "r/a/2"]
+    assert list(bucket.items("nothing")) == []
+    assert bucket.directories("r") == ["a", "b"]
+    assert bucket.directories("nothing") == []
+
+
+def test_lists_may_be_long() -> None:
+    bucket = memory()
+    names = [f"many/{number:05}" for number in range(2100)]
+    for name in names:
+        bucket.put(name, b"")
+    assert [item.name for item in bucket.items("many")] == names
+
+
+def test_a_bundle_is_there_when_it_is_whole_and_never_replaced(tmp_path: Path) -> None:
+    from vfs.errors import AlreadyExists
+    from vfs.remote.bundle import Bundle
+
+    path = tmp_path / "a.vfsbundle"
+    given_up = NewBundle(path)
+    given_up.put("x", b"1")
+    given_up.close()
+    assert list(tmp_path.iterdir()) == []
+    bundle = NewBundle(path)
+    bundle.put("x/y", b"12345")
+    assert not path.exists()
+    bundle.finish()
+    bundle.close()
+    with pytest.raises(AlreadyExists):
+        NewBundle(path)
+    data = path.read_bytes()
+    opened = Bundle.open(path)
+    assert opened.get("x/y", most=5) == b"12345"
+    opened.close()
+    for length in range(len(data)):
+        path.write_bytes(data[:length])
+        with pytest.raises(RemoteProblem):
+            Bundle.open(path)
+    path.write_bytes(data + b"\0")
+    with pytest.raises(RemoteProblem):
+        Bundle.open(path)
