@@ -85,7 +85,7 @@ def remote(
             remotes.remove_remote(repo.store, name)
             click.echo(f"removed the remote {name}")
         else:
-            _list(remotes.remotes(repo.store), as_json=as_json)
+            _list(remotes.remote_places(repo.store), as_json=as_json)
 
 
 def _list(places: list[RemotePlace], *, as_json: bool) -> None:

@@ -118,11 +118,11 @@ class RemoteType(click.ParamType[str]):
         """Offer the remotes that have a name."""
         from click.shell_completion import CompletionItem
 
-        from vfs.sync.remotes import remotes
+        from vfs.sync.remotes import remote_places
 
         found: list[str] = []
         with suppress(VfsError, OSError), _repository(ctx) as repo:
-            found = [place.name for place in remotes(repo.store)]
+            found = [place.name for place in remote_places(repo.store)]
         return [CompletionItem(name) for name in found if name.startswith(incomplete)]
 
 

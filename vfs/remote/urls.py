@@ -22,10 +22,7 @@ def check_url(url: str) -> str:
     except ValueError:
         raise InvalidInput("this is no URL", hint=f"as in {_FORMS}") from None
     if parts.scheme not in SCHEMES:
-        raise InvalidInput(
-            f"a remote can't be at '{parts.scheme or url.partition('@')[0]}'",
-            hint=f"as in {_FORMS}",
-        )
+        raise InvalidInput("this is no place for a remote", hint=f"as in {_FORMS}")
     if "@" in parts.netloc or parts.query or parts.fragment:
         raise InvalidInput(
             f"the URL {parts.scheme}://... has credentials or options in it",

@@ -61,7 +61,7 @@ def remove_remote(store: Store, name: str) -> None:
     store.settings.delete(_PREFIX + name)
 
 
-def remotes(store: Store) -> list[RemotePlace]:
+def remote_places(store: Store) -> list[RemotePlace]:
     """Return the remotes that have a name, by name. Raises CorruptObject."""
     return [
         RemotePlace(name.removeprefix(_PREFIX), str(value.get("url")), value.get("endpoint"))
@@ -76,7 +76,7 @@ def find_remote(store: Store, where: str | None) -> RemotePlace:
     """
     if where is not None and ("://" in where or is_bundle(where)):
         return RemotePlace("", where if is_bundle(where) else check_url(where))
-    known = {place.name: place for place in remotes(store)}
+    known = {place.name: place for place in remote_places(store)}
     if where is None and len(known) == 1:
         return next(iter(known.values()))
     found = known.get(where or DEFAULT)
