@@ -3,7 +3,8 @@ BIN := .venv/bin
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format bench bench-read bench-write bench-scale bench-history clean
+.PHONY: help setup demo test test-s3 check format
+.PHONY: bench bench-read bench-write bench-scale bench-history clean
 
 help:            ## this list
 	@grep -hE '^[a-z-]+: .*##|^[a-z-]+:  *##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -16,6 +17,9 @@ demo: setup      ## three releases of a real data set, mounted side by side
 
 test: setup      ## all tests, mounted ones too
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+test-s3: setup   ## what remotes promise, with a gateway of Ceph on this machine
+	@scripts/test_s3.sh $(BIN)/python -m pytest -q tests/contract/test_buckets.py $(PYTEST_ARGS)
 
 check: setup     ## linters, types, layers, and the tests that take seconds
 	$(BIN)/ruff check .

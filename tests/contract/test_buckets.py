@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+import secrets
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from threading import Barrier, Thread
 
@@ -14,6 +16,7 @@ from vfs.remote.bucket import Bucket, Item
 from vfs.remote.bundle import NewBundle
 from vfs.remote.files import FileBucket
 from vfs.remote.objectstore import ObjectStoreBucket
+from vfs.remote.urls import open_bucket
 
 
 def memory() -> Bucket:
@@ -21,7 +24,16 @@ def memory() -> Bucket:
     return ObjectStoreBucket(store.MemoryStore())
 
 
-@pytest.fixture(params=["file", "memory", "bundle", "watched", "faulty"])
+def s3() -> Bucket:
+    """A bucket of a real service: scripts/ceph.sh says what to set."""
+    url = os.environ.get("VFS_TEST_S3")
+    if url is None:
+        pytest.skip("VFS_TEST_S3 names no bucket: see scripts/ceph.sh")
+    place = f"{url}/{secrets.token_hex(8)}"
+    return open_bucket(place, os.environ.get("VFS_TEST_S3_ENDPOINT"))
+
+
+@pytest.fixture(params=["file", "memory", "bundle", "watched", "faulty", "s3"])
 def bucket(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bucket]:
     files = FileBucket(tmp_path / "bucket")
     made = {
@@ -30,6 +42,7 @@ def bucket(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bucket]:
         "bundle": lambda: NewBundle(tmp_path / "a.vfsbundle"),
         "watched": lambda: WatchedBucket(files),
         "faulty": lambda: patient(FaultyBucket(files, 7)),
+        "s3": s3,
     }[request.param]()
     yield made
     made.close()
@@ -93,8 +106,9 @@ def test_lists_ascend_and_begin_where_they_are_asked_to(bucket: Bucket) -> None:
     assert bucket.directories("nothing") == []
 
 
-def test_lists_may_be_long() -> None:
-    bucket = memory()
+@pytest.mark.parametrize("make", [memory, s3])
+def test_lists_may_be_long(make: Callable[[], Bucket]) -> None:
+    bucket = make()
     names = [f"many/{number:05}" for number in range(2100)]
     for name in names:
         bucket.put(name, b"")

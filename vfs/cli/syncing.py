@@ -21,7 +21,7 @@ from vfs.cli.command import (
 )
 from vfs.cli.progress import transfer_progress
 from vfs.cli.targets import RemoteType, TargetType
-from vfs.cli.transfers import fetched, short_id, write_pull, write_push
+from vfs.cli.transfers import fetched, note_fetched, short_id, write_pull, write_push
 
 if TYPE_CHECKING:
     from vfs.model.names import Target

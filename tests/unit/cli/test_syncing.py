@@ -58,6 +58,7 @@ def test_push_clone_and_pull(change: Run, shared: str, tmp_path: Path) -> None:
     pulled = json.loads(CliRunner().invoke(vfs, [*other, "pull", "--json"]).stdout)
     assert [one["how"] for one in pulled["moved"]] == ["same", "same", "same", "new"]
     assert change("push", "data@v3", "--delete").exit_code == 0
+    assert "data@v3" in CliRunner().invoke(vfs, [*other, "fetch", "data"]).stdout
     fetched = json.loads(CliRunner().invoke(vfs, [*other, "fetch", "--json"]).stdout)
     assert [ref["commit"] is None for ref in fetched["refs"]] == [False, False, False, True]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from vfs.errors import CorruptObject, StoreError
+from vfs.errors import CorruptObject
 from vfs.ids import ID_BYTES, ObjectId
 from vfs.store.births import unpack_birth
 from vfs.store.environment import TABLES
