@@ -12,6 +12,7 @@ from vfs.errors import CorruptObject
 from vfs.ids import ObjectId
 
 if TYPE_CHECKING:
+    from vfs.store.births import Brought
     from vfs.store.environment import Environment, Txn
     from vfs.store.refs import RefTable
     from vfs.store.settings import Settings
@@ -59,10 +60,12 @@ class Tracking:
             if seen.commit is not None:
                 yield seen.commit
 
-    def record(self, seen: Sequence[Tracked], commits: Sequence[tuple[str, ObjectId]] = ()) -> None:
-        """Note what was seen, and give slots to new commits (data set, id), parents first.
+    def record(
+        self, seen: Sequence[Tracked], commits: Sequence[tuple[str, ObjectId, Brought]] = ()
+    ) -> None:
+        """Note what was seen, and give slots to new commits, parents first.
 
-        All that they lead to must be durable. References are noted in the last transaction.
+        A commit comes with its data set, and with what it has that its first parent has not. All that they lead to must be durable. References are noted in the last transaction.
         """
         for at in range(0, len(commits), COMMITS_AT_ONCE):
             part = commits[at : at + COMMITS_AT_ONCE]
@@ -73,9 +76,9 @@ class Tracking:
         """Forget all of a remote."""
         self._settings.delete_all(f"{_PREFIX}{remote}/")
 
-    def _add_commits(self, txn: Txn, commits: Sequence[tuple[str, ObjectId]]) -> None:
-        for data_set, commit in commits:
-            self._refs.add_commit_in(txn, data_set, commit)
+    def _add_commits(self, txn: Txn, commits: Sequence[tuple[str, ObjectId, Brought]]) -> None:
+        for data_set, commit, brought in commits:
+            self._refs.add_commit_in(txn, data_set, commit, brought)
 
     def _put(self, txn: Txn, seen: Sequence[Tracked]) -> None:
         for one in seen:

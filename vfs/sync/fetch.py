@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from vfs.errors import NotFound, RemoteProblem
 from vfs.model.commit import Commit
+from vfs.repo.births import leaves_brought
 from vfs.store.layout import Kind
 from vfs.sync.accepting import Acceptance
 from vfs.sync.progress import SILENT, Progress
@@ -53,6 +54,13 @@ def fetch(
     be named by their ids. Raises NotFound for a reference that is not there, RemoteProblem,
     RemoteUnavailable, StoreFull.
     """
+    with repo.store.writers.announce():  # until something refers to what came
+        return _fetch(repo, remote, name, wanted, progress)
+
+
+def _fetch(
+    repo: Repository, remote: Remote, name: str, wanted: Sequence[Wanted], progress: Progress
+) -> FetchResult:
     heads = _heads(repo, remote, name, wanted)
     commits = [(head.data_set, head.commit) for head in heads if head.commit is not None]
     new: dict[ObjectId, tuple[str, Commit]] = {}
@@ -72,7 +80,7 @@ def fetch(
             repo.create_data_set(data_set)
     repo.store.tracking.record(
         [tracked(name, head) for head in heads] if name else [],
-        [(data_set, oid) for oid, (data_set, _) in new.items()],
+        [(data_set, oid, leaves_brought(repo, oid)) for oid, (data_set, _) in new.items()],
     )
     return FetchResult(heads, len(new), objects, size)
 

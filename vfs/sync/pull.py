@@ -46,16 +46,17 @@ def pull(
     One that can't move stays, and is told in `problems`; the others move all the same. With *force*
     it moves whatever it was. What a remote deleted stays here. Raises what `fetch` does.
     """
-    fetched = fetch(repo, remote, name, wanted, progress=progress)
-    moved: list[Moved] = []
-    problems: list[VfsError] = []
-    for head in fetched.refs:
-        if head.commit is None:
-            continue
-        try:
-            moved.append(_follow(repo, head, force=force, remote=name))
-        except VfsError as error:
-            problems.append(error)
+    with repo.store.writers.announce():  # so that what was fetched is there when it is named
+        fetched = fetch(repo, remote, name, wanted, progress=progress)
+        moved: list[Moved] = []
+        problems: list[VfsError] = []
+        for head in fetched.refs:
+            if head.commit is None:
+                continue
+            try:
+                moved.append(_follow(repo, head, force=force, remote=name))
+            except VfsError as error:
+                problems.append(error)
     return PullResult(moved, problems, fetched)
 
 

@@ -26,7 +26,7 @@ def set_schedule(store: Store, period: str | None, keep_s: int = KEEP_S) -> None
 
 
 def schedule(store: Store) -> tuple[str, int] | None:
-    """Return the period and for how many seconds logs are kept. Raises StoreError, CorruptObject."""
+    """Return the period, and for how many seconds logs are kept. Raises VfsError."""
     row = store.settings.get(_SETTING)
     if row is None:
         return None
