@@ -18,6 +18,7 @@ from tests.support.stores import locate
 from tests.support.trees import MTIME_NS, Tree, store_tree
 from vfs.clock import NS
 from vfs.ids import NO_CONTENT, ObjectId, object_id
+from vfs.model.auditline import AuditLine
 from vfs.model.blob import Span, decode_blob_node, encode_blob_node
 from vfs.model.commit import Commit
 from vfs.model.entry import FLAG_BLOB, Entry, Extra, Link, Totals, directory_entry
@@ -38,6 +39,7 @@ from vfs.model.overlay import (
 from vfs.repo import branches, identity, repository
 from vfs.repo.branches import commit_overlay
 from vfs.repo.repository import Repository
+from vfs.store import audit
 from vfs.store.environment import TABLES
 from vfs.store.overlaybatch import OverlayBatch
 from vfs.store.store import FORMAT, Store
@@ -107,7 +109,15 @@ SYMLINK = InodeRow(
     b"../x", (),
 )  # fmt: skip
 HEADER = OverlayHeader(7, object_id(b"origin"), object_id(b"head"), 12, 34, dirty=True)
+AUDIT_LINE = AuditLine(
+    before=object_id(b"the line before"),
+    time_ns=MTIME_NS,
+    action="ref.move",
+    who="zoë@host",
+    facts={"command": "vfs tag", "new": None, "pid": 7, "why": "é"},
+)
 RECORDS = {
+    "audit-line.bin": AUDIT_LINE.encode(),
     "overlay-inode.bin": encode_inode(INODE),
     "overlay-symlink.bin": encode_inode(SYMLINK),
     "overlay-header.bin": encode_header(HEADER),
@@ -148,6 +158,7 @@ def test_records_of_old_are_read() -> None:
     assert decode_inode((HERE / "overlay-inode.bin").read_bytes()) == INODE
     assert decode_inode((HERE / "overlay-symlink.bin").read_bytes()) == SYMLINK
     assert decode_header((HERE / "overlay-header.bin").read_bytes()) == HEADER
+    assert AuditLine.decode((HERE / "audit-line.bin").read_bytes()) == AUDIT_LINE
     tree = decode_tree((HERE / "overlay-tree.bin").read_bytes())
     assert tree == (TREE, Totals(1, 2, 3, 4))
 
@@ -174,6 +185,7 @@ def make_store(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (repository, branches):
         monkeypatch.setattr(module, "now_ns", lambda: next(clock))
     monkeypatch.setattr(identity, "who", lambda: "user@host")
+    monkeypatch.setattr(audit, "_origin", lambda: {"command": "vfs", "pid": 1})
     monkeypatch.setattr(identity, "host", lambda: "host")
     # zstd's own bytes may change from one release to the next.
     monkeypatch.setattr("vfs.store.ingest.compress_all", lambda items: [None] * len(items))

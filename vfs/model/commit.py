@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final, TypeAlias
+from typing import Final
 
 from vfs.errors import CorruptObject, InvalidInput
 from vfs.ids import ID_BYTES, ObjectId
+from vfs.model.canonical import JSON, decode_json, encode_json
 from vfs.model.codec import Cursor
 from vfs.model.entry import Entry
 from vfs.model.node import Leaf, decode_node, encode_leaf
 
-JSON: TypeAlias = (
-    "bool | int | float | str | list[JSON] | tuple[JSON, ...] | Mapping[str, JSON] | None"
-)
+__all__ = ["COMMIT_MAX_BYTES", "JSON", "TEXT_MAX_BYTES", "Commit", "check_text"]
 
 COMMIT_MAX_BYTES: Final = 1 << 20
 TEXT_MAX_BYTES: Final = 64 << 10  # of a message or an author, as people may give them
@@ -43,7 +41,7 @@ class Commit:
         """Return the canonical bytes."""
         # The root's own name is empty, which no leaf holds: it stands in its leaf as "root".
         parts = [_MAGIC, _TIME.pack(self.time_ns), _U16.pack(len(self.parents)), *self.parents]
-        for text in (self.author, self.message, _json(self.provenance)):
+        for text in (self.author, self.message, encode_json(self.provenance)):
             raw = text.encode("utf-8", "surrogateescape")
             parts += (_U32.pack(len(raw)), raw)
         parts.append(encode_leaf([self.root._replace(name=_ROOT_NAME)]))
@@ -69,7 +67,7 @@ class Commit:
             time_ns=time_ns,
             author=author,
             message=message,
-            provenance=_mapping(provenance),
+            provenance=decode_json(provenance, "a commit's provenance"),
         )
 
 
@@ -86,19 +84,3 @@ def check_text(what: str, text: str, most: int = TEXT_MAX_BYTES) -> None:
 def _text(cursor: Cursor) -> str:
     (length,) = cursor.unpack(_U32)
     return cursor.take(length).decode("utf-8", "surrogateescape")
-
-
-def _json(value: Mapping[str, JSON]) -> str:
-    return json.dumps(
-        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
-    )
-
-
-def _mapping(text: str) -> Mapping[str, JSON]:
-    try:
-        value = json.loads(text)
-        if isinstance(value, dict) and _json(value) == text:
-            return value
-    except (ValueError, RecursionError):
-        pass
-    raise CorruptObject("a commit's provenance is no JSON object in its canonical form")

@@ -82,7 +82,7 @@ class Repository:
 
     def create_data_set(self, name: str) -> None:
         """Make an empty data set. Raises InvalidName, AlreadyExists."""
-        self.store.refs.add_data_set(check_data_set_name(name), now_ns())
+        self.store.refs.add_data_set(check_data_set_name(name), now_ns(), identity.who())
 
     def data_sets(self) -> list[str]:
         """Return the names of all data sets, sorted."""

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from vfs.errors import AlreadyExists, Conflict, CorruptObject, NotFound, StoreError
 from vfs.ids import ID_BYTES, NO_CONTENT, ObjectId
 from vfs.model.codec import Cursor
+from vfs.store.audit import AuditLog
 from vfs.store.births import NOTHING, Brought, claim
 from vfs.store.layout import SLOT_MAX, Slot, key_number, number_key, pack_slot, ref_key, unpack_slot
 from vfs.store.numbers import next_number
@@ -24,6 +25,7 @@ from vfs.store.overlayrows import find_header
 if TYPE_CHECKING:
     import lmdb
 
+    from vfs.model.canonical import JSON
     from vfs.model.overlay import OverlayHeader
     from vfs.store.environment import Environment
 
@@ -33,6 +35,7 @@ RefKind = Literal["branch", "tag"]
 
 _KINDS: Final[tuple[RefKind, ...]] = ("branch", "tag")
 TEXT_MAX_BYTES: Final = 2**16 - 1  # of who and why; longer ones are cut
+WHY_MAX: Final = 1000  # characters of it that go into the audit record, which is kept for ever
 _REF: Final = struct.Struct("<B32sQq")
 _UPDATE: Final = struct.Struct("<B32s32sq")
 _LENGTH: Final = struct.Struct("<H")
@@ -79,21 +82,29 @@ class RefChange:
 
 
 class RefTable:
-    """The references of a store. Each change is one transaction, given or its own."""
+    """The references of a store. Each change is one transaction, given or its own.
 
-    def __init__(self, env: Environment) -> None:
+    What changes is told to the audit record in the same transaction.
+    """
+
+    def __init__(self, env: Environment, audit: AuditLog) -> None:
         self._env = env
         self._t = env.tables
+        self._audit = audit
 
     # data sets
 
-    def add_data_set(self, name: str, time_ns: int) -> None:
+    def add_data_set(self, name: str, time_ns: int, who: str = "") -> None:
         """Make a data set. Raises AlreadyExists."""
-        value = _TIME.pack(time_ns)
-        if not self._env.write(
-            lambda txn: txn.put(name.encode(), value, overwrite=False, db=self._t["data_sets"])
-        ):
-            raise AlreadyExists(f"there is a data set '{name}' already")
+
+        def change(txn: Txn) -> None:
+            value = _TIME.pack(time_ns)
+            if not txn.put(name.encode(), value, overwrite=False, db=self._t["data_sets"]):
+                raise AlreadyExists(f"there is a data set '{name}' already")
+            facts = {"data_set": name}
+            self._audit.append_in(txn, "data_set.make", facts, time_ns=time_ns, who=who)
+
+        self._env.write(change)
 
     def data_sets(self) -> list[str]:
         """Return the names of the data sets, sorted."""
@@ -194,7 +205,8 @@ class RefTable:
         self.add_commit_in(txn, data_set, change.new, change.brought)
         slot = self._take_slot(txn, Slot(change.new, data_set, name))
         before = old.commit if old else None
-        self._log(txn, key, RefUpdate(slot, kind, before, change.new, time_ns, who, why))
+        update = RefUpdate(slot, kind, before, change.new, time_ns, who, why)
+        self._log(txn, data_set, name, update, forced=change.force)
         ref = Ref(data_set, name, kind, change.new, slot, time_ns)
         txn.put(key, pack_ref(ref), db=self._t["refs"])
         return ref
@@ -268,7 +280,8 @@ class RefTable:
                 self._require_committed(txn, data_set, name)
             txn.delete(key, db=self._t["overlays"])
         slot = self._take_slot(txn, Slot(old.commit, data_set, name))
-        self._log(txn, key, RefUpdate(slot, kind, old.commit, None, time_ns, who, why))
+        update = RefUpdate(slot, kind, old.commit, None, time_ns, who, why)
+        self._log(txn, data_set, name, update)
         txn.delete(key, db=self._t["refs"])
         return old
 
@@ -308,7 +321,10 @@ class RefTable:
                 found = cursor.next()
         return updates[::-1]
 
-    def _log(self, txn: Txn, key: bytes, update: RefUpdate) -> None:
+    def _log(
+        self, txn: Txn, data_set: str, name: str, update: RefUpdate, *, forced: bool = False
+    ) -> None:
+        """Write a line of a reference's log, and of the audit record."""
         value = _UPDATE.pack(
             _KINDS.index(update.kind),
             update.old or NO_CONTENT,
@@ -318,7 +334,21 @@ class RefTable:
         for text in (update.who, update.why):
             raw = text.encode("utf-8", "surrogateescape")[:TEXT_MAX_BYTES]
             value += _LENGTH.pack(len(raw)) + raw
-        txn.put(key + b"\0" + number_key(update.slot), value, db=self._t["ref_log"])
+        key = ref_key(data_set, name) + b"\0" + number_key(update.slot)
+        txn.put(key, value, db=self._t["ref_log"])
+        did = "make" if update.old is None else "delete" if update.new is None else "move"
+        facts: dict[str, JSON] = {
+            "data_set": data_set,
+            "kind": update.kind,
+            "name": name,
+            "new": None if update.new is None else update.new.hex(),
+            "old": None if update.old is None else update.old.hex(),
+            "why": update.why[:WHY_MAX],
+        }
+        if forced:
+            facts["forced"] = True
+        time_ns, who = update.time_ns, update.who
+        self._audit.append_in(txn, f"ref.{did}", facts, time_ns=time_ns, who=who)
 
     # slots
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Self, TypeVar
 
 from vfs.errors import AlreadyExists, Conflict, StoreError
 from vfs.ids import ObjectId
+from vfs.store.audit import AuditLog
 from vfs.store.births import Births
 from vfs.store.environment import LATER_TABLES, OVERLAY_TABLES, TABLES, Environment
 from vfs.store.ingest import Ingest
@@ -77,7 +78,8 @@ class Store:
     def __init__(self, path: Path, env: Environment, identity: bytes, secret: bytes) -> None:
         self.path = path
         self.uuid = "-".join(identity[a:b].hex() for a, b in pairwise((0, 4, 6, 8, 10, 16)))
-        self.refs = RefTable(env)
+        self.audit = AuditLog(env)
+        self.refs = RefTable(env, self.audit)
         self.births = Births(env)
         self.numbering = Numbering(env, secret)
         self.overlays = Overlays(env, self.refs)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from vfs.errors import CorruptObject
 from vfs.ids import ID_BYTES, ObjectId
 from vfs.store.births import unpack_birth
+from vfs.store.audit import META_KEY, Chain
 from vfs.store.environment import TABLES
 from vfs.store.layout import Kind, key_number, number_key, unpack_location, unpack_number_row
 from vfs.store.numbers import RESERVED
@@ -16,7 +17,7 @@ from vfs.store.settings import parse
 if TYPE_CHECKING:
     from vfs.repo.fsck.run import Run
 
-_OWN_STAGE: Final = frozenset(("blocks", "objects"))
+_OWN_STAGE: Final = frozenset(("blocks", "objects", "audit"))
 PLAIN_TABLES: Final = tuple(name for name in TABLES if name not in _OWN_STAGE)
 
 
@@ -33,6 +34,23 @@ def check_table(run: Run, name: str) -> None:
                 # Told at the end, unless an entry turns up whose number this is.
                 run.loose[name, bytes(key)] = f"the table '{name}' is damaged: {message}"
     run.count("rows", total)
+
+
+def check_audit(run: Run) -> None:
+    """Follow the chain of the audit record."""
+    chain = Chain()
+    total = run.store.count("audit")
+    for done, (key, value) in enumerate(run.store.rows("audit")):
+        if not done & 0xFFF:
+            run.line.progress(done, total)
+        _tell(run, chain.follow(key, bytes(value)))
+    meta = run.store.row("meta", META_KEY)
+    _tell(run, chain.end(None if meta is None else bytes(meta)))
+
+
+def _tell(run: Run, problem: str) -> None:
+    if problem:
+        run.found("table", f"the audit record is damaged: {problem}")
 
 
 def _leaf(run: Run, key: bytes, value: memoryview) -> str:

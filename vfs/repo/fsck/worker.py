@@ -24,7 +24,7 @@ from vfs.repo.fsck.places import Places
 from vfs.repo.fsck.refs import References, Versions
 from vfs.repo.fsck.report import Damage
 from vfs.repo.fsck.run import RECORDER_BYTES, Line, Run
-from vfs.repo.fsck.tables import PLAIN_TABLES, check_table
+from vfs.repo.fsck.tables import PLAIN_TABLES, check_audit, check_table
 from vfs.repo.fsck.trees import TreeCheck
 from vfs.store.store import Store
 from vfs.store.structure import check_pages
@@ -47,6 +47,9 @@ class _Check:
             with self._stage(f"the table '{table}'") as is_on:
                 if is_on:
                     check_table(self._run, table)
+        with self._stage("the audit record") as is_on:
+            if is_on:
+                check_audit(self._run)
         self._check_objects(data=data)
         references, versions = References(self._run), Versions(self._run)
         with self._stage("the references") as is_on:
