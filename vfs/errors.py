@@ -83,6 +83,10 @@ class CorruptObject(VfsError):
     """Stored bytes are not what their id says. Never retried, never served."""
 
 
+class Erased(CorruptObject):
+    """Bytes that were erased on purpose. As gone as damaged ones, but nothing is wrong."""
+
+
 class StoreError(VfsError):
     """A store is missing, damaged, or of a format that this version can't read."""
 
@@ -93,6 +97,10 @@ class StoreFull(VfsError):
 
 class Conflict(VfsError):
     """A reference moved, or something else changed, while it was being used."""
+
+
+class ErasedMeanwhile(Conflict):
+    """Contents were erased since what refers to them was begun: it has to be made again."""
 
 
 class SourceProblem(VfsError):

@@ -178,7 +178,7 @@ class _Committing:
             else:
                 root = self._repo.commit(old).root
             new = self._add(ingest, root, old)
-            self._move(taken, old, new, {})
+            self._move(taken, old, new, {}, ingest)
             return CommitResult(new, changed=True, branch=self._branch)
 
     def _commit_changes(
@@ -190,10 +190,10 @@ class _Committing:
         trees = BranchTrees(self._repo, taken, ingest, head)
         root = trees.make()
         if old is not None and root == head and not allow_empty:
-            self._move(taken, old, old, trees.made)  # what changed was changed back
+            self._move(taken, old, old, trees.made, ingest)  # what changed was changed back
             return CommitResult(old, changed=False, branch=self._branch)
         new = self._add(ingest, root, old)
-        self._move(taken, old, new, trees.made)
+        self._move(taken, old, new, trees.made, ingest)
         return CommitResult(new, changed=True, branch=self._branch)
 
     def _add(self, ingest: Ingest, root: Entry, old: ObjectId | None) -> ObjectId:
@@ -218,6 +218,7 @@ class _Committing:
         old: ObjectId | None,
         new: ObjectId,
         trees: Mapping[int, tuple[ObjectId, Totals]],
+        ingest: Ingest,
     ) -> None:
         """Move the branch, and let its overlay know."""
         change = RefChange(
@@ -227,6 +228,7 @@ class _Committing:
             new=new,
             expected=old,
             brought=NOTHING if new == old else leaves_brought(self._repo, new),
+            generation=ingest.generation,
         )
         store, time_ns, who = self._repo.store, now_ns(), identity.who()
         why = f"commit: {self._message.partition(chr(10))[0]}"

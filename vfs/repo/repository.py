@@ -10,7 +10,7 @@ from pathlib import Path as FilePath
 from typing import Final, Literal, Self
 
 from vfs.clock import now_ns
-from vfs.errors import AlreadyExists, Conflict, NotADirectory, NotFound
+from vfs.errors import AlreadyExists, Conflict, ErasedMeanwhile, NotADirectory, NotFound
 from vfs.ids import ID_BYTES, ObjectId
 from vfs.model.commit import JSON, Commit
 from vfs.model.entry import Entry
@@ -299,7 +299,8 @@ class Repository:
 
         *make_root* gets the branch's head (None for the first commit of a data set), and is
         called again when the branch moved meanwhile. Where its root is the head's, there is no
-        new commit. Raises Conflict when the branch is written to and has changes of its own.
+        new commit. Raises ErasedMeanwhile; Conflict when the branch is written to and has changes
+        of its own.
         """
         draft = Commit(
             root=_NO_ROOT,
@@ -312,6 +313,8 @@ class Repository:
         for _ in range(COMMIT_TRIES):
             try:
                 return self._try_commit(data_set, branch, make_root, ingest, draft, tag)
+            except ErasedMeanwhile:
+                raise
             except Conflict:
                 self.store.refs.require_committed(data_set, branch)
         raise Conflict(f"'{data_set}@{branch}' moves too fast to commit to it", hint="try again")
@@ -348,6 +351,7 @@ class Repository:
                     new=oid,
                     expected=None if ref is None else ref.commit,
                     brought=leaves_brought(self, oid),
+                    generation=ingest.generation,
                 )
             )
         if tag is not None:

@@ -46,13 +46,16 @@ def compress_all(items: Sequence[bytes | bytearray | memoryview]) -> list[bytes 
     ]
 
 
-def decompress(data: bytes | memoryview, size: int) -> bytes:
-    """Return the *size* bytes that *data* holds. Raises CorruptObject."""
+def decompress(data: bytes | memoryview, size: int, *, exact: bool = False) -> bytes:
+    """Return the *size* bytes that *data* holds, with *exact* and nothing behind them.
+
+    Raises CorruptObject.
+    """
     try:
         # The frame says for how many bytes zstandard takes memory: believe it only if it is right.
         if zstandard.frame_content_size(data) != size:
             raise CorruptObject("a compressed object is not of the size it should be")
-        return _contexts.decompressor.decompress(data)
+        return _contexts.decompressor.decompress(data, allow_extra_data=not exact)
     except zstandard.ZstdError as error:
         raise CorruptObject(f"a compressed object can't be decompressed: {error}") from None
 

@@ -17,13 +17,23 @@ from collections.abc import Iterable, Sequence
 from itertools import accumulate
 from operator import itemgetter
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final, Literal, Self
 
 from blake3 import blake3
 
-from vfs.errors import CorruptObject
+from vfs.clock import now_ns
+from vfs.errors import CorruptObject, Erased
 from vfs.ids import ObjectId, object_id
+from vfs.store.audit import AuditLog
 from vfs.store.compression import compress_all
+from vfs.store.erasures import (
+    ALLOW,
+    Erasure,
+    erasure_in,
+    generation_in,
+    require_finished,
+    require_generation,
+)
 from vfs.store.layout import OBJECT_MAX_BYTES, Kind, is_condemned, unpack_location
 from vfs.store.numbers import Numbering, next_number
 from vfs.store.packing import Pack, Segment
@@ -32,8 +42,13 @@ from vfs.store.reader import Reader
 if TYPE_CHECKING:
     import lmdb
 
+    from vfs.model.canonical import JSON
     from vfs.store.environment import Environment
     from vfs.store.writers import Writers
+
+WhenErased = Literal["refuse", "note", "store"]
+"""What becomes of bytes that were erased before and come again: the call raises Erased; their id is
+returned and noted in `Ingest.erased`, and they are not stored; they are stored again."""
 
 PACK_BYTES: Final = 1 << 20
 """What is queued and written at once. Only its last block is not full: that wastes half a page."""
@@ -82,14 +97,34 @@ class Ingest:
     """
 
     def __init__(
-        self, env: Environment, numbering: Numbering, writers: Writers, *, verify: bool = False
+        self,
+        env: Environment,
+        numbering: Numbering,
+        writers: Writers,
+        *,
+        verify: bool = False,
+        when_erased: WhenErased = "refuse",
+        who: str = "",
     ) -> None:
-        """*verify*: what is stored counts as stored only if its bytes are right."""
+        """*verify*: what is stored counts as stored only if its bytes are right.
+
+        *who* stores again what was erased. Raises Conflict where that is to be done while an erase
+        is not finished: the old bytes would never be overwritten.
+        """
         self._env = env
         self._numbering = numbering
         self._writers = writers
         self._announced = writers.announce()
         self._verify = verify
+        self._when_erased = when_erased
+        self._who = who
+        self.erased: dict[ObjectId, Erasure] = {}
+        """Objects that were erased before, and came again."""
+        with env.read() as txn:
+            if when_erased == "store":
+                require_finished(txn, env.tables)
+            self.generation = generation_in(txn, env.tables)
+        """What whoever refers to what is stored here has to compare (`require_generation`)."""
         self._lock = threading.Lock()
         self._claimed: set[tuple[bool, ObjectId]] = set()
         self._data = Pack()
@@ -189,14 +224,38 @@ class Ingest:
         with self._env.read() as txn:
             table = self._env.tables["objects"]
             known = [index for index in mine if _has(txn.get(ids[index], db=table), kind)]
+            erased = self._erased_in(txn, [ids[index] for index in mine])
         if self._verify:
             known = [index for index in known if self._is_sound(ids[index])]
-        if known:
+        refused = self._refuse(erased)
+        if known or refused:
+            gone = {ids[index] for index in known} | refused
             with self._lock:
-                self._claimed.difference_update((is_tree, ids[index]) for index in known)
-            gone = set(known)
-            mine = [index for index in mine if index not in gone]
+                self._claimed.difference_update((is_tree, oid) for oid in gone)
+            mine = [index for index in mine if ids[index] not in gone]
+        if refused and self._when_erased == "refuse":
+            with self._lock:
+                self._claimed.difference_update((is_tree, ids[index]) for index in mine)
+            raise Erased(f"the content was {erased[min(refused)]}")
         return mine
+
+    def _erased_in(
+        self, txn: lmdb.Transaction[memoryview], ids: Sequence[ObjectId]
+    ) -> dict[ObjectId, Erasure]:
+        """Return those of *ids* that were erased, and why."""
+        table = self._env.tables.get("erased")
+        if table is None or not txn.stat(table)["entries"]:
+            return {}
+        found = ((oid, erasure_in(txn, self._env.tables, oid)) for oid in ids)
+        return {oid: erasure for oid, erasure in found if erasure is not None}
+
+    def _refuse(self, erased: dict[ObjectId, Erasure]) -> set[ObjectId]:
+        """Note what was erased; return what is not to be stored."""
+        if not erased:
+            return set()
+        with self._lock:
+            self.erased |= erased
+        return set() if self._when_erased == "store" else set(erased)
 
     def _is_sound(self, oid: ObjectId) -> bool:
         try:
@@ -259,6 +318,7 @@ class Ingest:
             self._claimed.difference_update(stored)
 
     def _store(self, txn: lmdb.Transaction[memoryview], batch: list[Pack]) -> int:
+        require_generation(txn, self._env.tables, self.generation)
         blocks, objects = self._env.tables["blocks"], self._env.tables["objects"]
         rows: list[tuple[ObjectId, bytes, Segment]] = []
         number = next_number(txn, blocks)
@@ -268,6 +328,7 @@ class Ingest:
         rows.sort(key=itemgetter(0))  # so that rows that share a page come together
         distrust = self._writers.state_in(txn).has_condemned
         new = 0
+        returned: list[ObjectId] = []
         for oid, row, segment in rows:
             # Another process may have stored the same object meanwhile: the first one stays, unless
             # this one is here because that may be damaged.
@@ -275,9 +336,15 @@ class Ingest:
             if not is_new and not _has(txn.get(oid, db=objects), segment.kind):
                 is_new = txn.put(oid, row, db=objects)
             if is_new:
+                if self.erased and txn.delete(oid, db=self._env.tables["erased"]):
+                    returned.append(oid)
                 new += len(segment.body) // len(segment.objects)
                 if segment.leaf is not None:
                     self._numbering.register(txn, oid, segment.leaf, distrust=distrust)
+        if returned:
+            facts: dict[str, JSON] = {"objects": [oid.hex() for oid in returned]}
+            audit = AuditLog(self._env)
+            audit.append_in(txn, ALLOW, facts, time_ns=now_ns(), who=self._who)
         return new
 
 

@@ -40,6 +40,7 @@ class OverlayBatch:
     changed_inodes: set[int] = field(default_factory=set)
     changed_names: set[tuple[int, bytes]] = field(default_factory=set)
     next_ino: int = 0  # as in the header, which never goes back
+    generation: int | None = None  # of the ingest that stored the contents
 
     @property
     def has_changes(self) -> bool:

@@ -17,6 +17,7 @@ from vfs.ids import ObjectId
 from vfs.model.entry import Totals
 from vfs.model.overlay import OverlayHeader, decode_header, encode_header, encode_tree
 from vfs.store.environment import OVERLAY_TABLES
+from vfs.store.erasures import require_generation
 from vfs.store.layout import key_number, number_key, ref_key
 from vfs.store.overlaybatch import OverlayBatch, apply, remove_inode
 from vfs.store.overlayrows import (
@@ -119,10 +120,13 @@ class Overlays:
         """Write *batch* in one durable transaction; return the header as it is then.
 
         Raises Conflict when the branch has another overlay by now, or when the first change after
-        a commit would go on top of another version than the overlay knows. Raises StoreFull.
+        a commit would go on top of another version than the overlay knows; ErasedMeanwhile.
+        Raises StoreFull.
         """
 
         def change(txn: Txn) -> OverlayHeader:
+            if batch.generation is not None:
+                require_generation(txn, self._t, batch.generation)
             header = self._own(txn, data_set, branch, overlay)
             if batch.has_changes and not header.dirty:
                 self._require_head(txn, data_set, branch, header)

@@ -8,6 +8,7 @@ from vfs.errors import CorruptObject
 from vfs.ids import ObjectId, object_id
 from vfs.recent import Recent
 from vfs.store.compression import decompress
+from vfs.store.erasures import absent
 from vfs.store.layout import BLOCK_BYTES, Kind, Location, number_key, unpack_location
 from vfs.store.readahead import ReadAhead
 
@@ -33,11 +34,11 @@ class Reader:
         self._segments: Recent[tuple[int, int], bytes] = Recent(cache_bytes)
 
     def get(self, oid: ObjectId) -> bytes:
-        """Return the object. Raises CorruptObject when it is damaged or missing."""
+        """Return the object. Raises CorruptObject when it is damaged or missing, Erased."""
         with self._env.read() as txn:
             value = txn.get(oid, db=self._objects)
             if value is None:
-                raise CorruptObject(f"the object {oid.hex()} is missing")
+                raise absent(txn, self._env.tables, oid)
             data = self._fetch(txn, unpack_location(value))
         if object_id(data) != oid:
             raise CorruptObject(f"the object {oid.hex()} is damaged")
@@ -63,28 +64,27 @@ class Reader:
         Of a held store alone (`Store.held`): it may point into the map.
         """
         with self._env.read() as txn:
-            return self._stored(txn, place, 0, place.stored)
-
-    def stored(self, txn: lmdb.Transaction[memoryview], place: Location) -> bytes:
-        """Return a segment as it is stored, as part of *txn*. Raises CorruptObject."""
-        return bytes(self._stored(txn, place, 0, place.stored))
+            return self.stored(txn, place, 0, place.stored)
 
     def _fetch(self, txn: lmdb.Transaction[memoryview], place: Location) -> bytes:
         if not place.compressed:
-            return bytes(self._stored(txn, place, place.offset, place.size))
+            return bytes(self.stored(txn, place, place.offset, place.size))
         segment = self._segments.get((place.block, place.at))
         if segment is None:
-            segment = decompress(self._stored(txn, place, 0, place.stored), place.raw)
+            segment = decompress(self.stored(txn, place, 0, place.stored), place.raw)
             if place.raw >= _CACHED_MIN_BYTES:
                 self._segments.put((place.block, place.at), segment, len(segment))
         if place.size == place.raw:
             return segment
         return segment[place.offset : place.offset + place.size]
 
-    def _stored(
+    def stored(
         self, txn: lmdb.Transaction[memoryview], place: Location, skip: int, length: int
     ) -> bytes | memoryview:
-        """Return *length* bytes of a segment as it is stored, from *skip* on."""
+        """Return *length* bytes of a segment as it is stored, from *skip* on.
+
+        They may point into the map. Raises CorruptObject.
+        """
         more, at = divmod(place.at + skip, BLOCK_BYTES)
         block = place.block + more
         parts = []

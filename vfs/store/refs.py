@@ -18,6 +18,7 @@ from vfs.ids import ID_BYTES, NO_CONTENT, ObjectId
 from vfs.model.codec import Cursor
 from vfs.store.audit import AuditLog
 from vfs.store.births import NOTHING, Brought, claim
+from vfs.store.erasures import require_generation
 from vfs.store.layout import SLOT_MAX, Slot, key_number, number_key, pack_slot, ref_key, unpack_slot
 from vfs.store.numbers import next_number
 from vfs.store.overlayrows import find_header
@@ -79,6 +80,7 @@ class RefChange:
     force: bool = False  # whatever it points to now
     overlay: int | None = None  # the branch's overlay, if its changes are what moves it
     brought: Brought = NOTHING  # of what `new` is the first commit
+    generation: int | None = None  # of the ingest that stored what `new` leads to
 
 
 class RefTable:
@@ -177,7 +179,7 @@ class RefTable:
 
         Raises Conflict when a reference does not point to what is expected or is a branch with
         changes that are not committed, AlreadyExists when it is of the other kind, NotFound when
-        its data set is not there.
+        its data set is not there, ErasedMeanwhile.
         """
         return self._env.write(
             lambda txn: self.move_in(txn, changes, time_ns=time_ns, who=who, why=why)
@@ -191,6 +193,8 @@ class RefTable:
 
     def _move(self, txn: Txn, change: RefChange, time_ns: int, who: str, why: str) -> Ref:
         data_set, name, kind = change.data_set, change.name, change.kind
+        if change.generation is not None:
+            require_generation(txn, self._t, change.generation)
         if txn.get(data_set.encode(), db=self._t["data_sets"]) is None:
             raise NotFound(f"there is no data set '{data_set}'")
         key = ref_key(data_set, name)

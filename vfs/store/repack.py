@@ -196,7 +196,8 @@ class Repacker:
         """Return a segment as it is to be stored now, verified. Raises CorruptObject."""
         place = placed[0].place
         with self._env.read() as txn:
-            stored = Reader(self._env, cache_bytes=0).stored(txn, place)
+            reader = Reader(self._env, cache_bytes=0)
+            stored = bytes(reader.stored(txn, place, 0, place.stored))
         return rebuilt(placed, stored)
 
     def _replace(self, extents: list[Extent], pack: Pack, txn: Txn) -> None:

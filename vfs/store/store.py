@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
@@ -16,7 +16,8 @@ from vfs.ids import ObjectId
 from vfs.store.audit import AuditLog
 from vfs.store.births import Births
 from vfs.store.environment import LATER_TABLES, OVERLAY_TABLES, TABLES, Environment
-from vfs.store.ingest import Ingest
+from vfs.store.erasures import Erasures
+from vfs.store.ingest import Ingest, WhenErased
 from vfs.store.layout import Kind, is_condemned, unpack_location
 from vfs.store.numbers import Numbering
 from vfs.store.overlays import Overlays
@@ -45,6 +46,7 @@ FORMAT: Final = 1
 _MAGIC: Final = b"vfs store"
 _FORMAT: Final = struct.Struct("<I")
 _SECRET_BYTES: Final = 32
+OVERWRITTEN_AT_ONCE: Final = 200_000  # objects: 100 MB of memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,7 @@ class Store:
         self.path = path
         self.uuid = "-".join(identity[a:b].hex() for a, b in pairwise((0, 4, 6, 8, 10, 16)))
         self.audit = AuditLog(env)
+        self.erasures = Erasures(env, self.audit)
         self.refs = RefTable(env, self.audit)
         self.births = Births(env)
         self.numbering = Numbering(env, secret)
@@ -210,13 +213,39 @@ class Store:
         """Return a reader, for one thread."""
         return Reader(self._env, cache_bytes=cache_bytes)
 
-    def ingest(self, *, verify: bool = False) -> Ingest:
+    def ingest(
+        self, *, verify: bool = False, when_erased: WhenErased = "refuse", who: str = ""
+    ) -> Ingest:
         """Return a context in which objects are added.
 
         With *verify* an object that is there counts only if its bytes are right; one that is
-        damaged is stored again.
+        damaged is stored again. *who* stores again what was erased.
         """
-        return Ingest(self._env, self.numbering, self.writers, verify=verify)
+        return Ingest(
+            self._env,
+            self.numbering,
+            self.writers,
+            verify=verify,
+            when_erased=when_erased,
+            who=who,
+        )
+
+    def overwrite_erased(self, on_progress: Callable[[int], None]) -> list[ObjectId]:
+        """Overwrite the bytes of all erased objects; return those that are not where they should.
+
+        *on_progress* is told how many were done.
+        """
+        from vfs.store.rewriting import remove_objects  # noqa: PLC0415 - seldom needed
+
+        damaged: list[ObjectId] = []
+        while True:
+            dead = self.erasures.pending(OVERWRITTEN_AT_ONCE + len(damaged))
+            for oid in damaged:
+                dead.pop(oid, None)
+            if not dead:
+                left = self.erasures.pending(len(damaged))
+                return [oid for oid in damaged if oid in left]  # the others somebody else has done
+            damaged += remove_objects(self._env, dead, self.erasures.settle_in, on_progress)
 
     def scratch(self) -> Scratch:
         """Return a context with a sorted map on the store's disk."""
@@ -297,12 +326,6 @@ class Store:
         from vfs.store.repack import Repacker  # noqa: PLC0415 - as above
 
         return Repacker(self._env, self.scratch_dir(), on_block)
-
-    def remove_objects(self, ids: Collection[ObjectId]) -> list[ObjectId]:
-        """Remove exactly these objects, to the last byte (see `vfs.store.removal`)."""
-        from vfs.store.removal import remove_objects  # noqa: PLC0415 - as above
-
-        return remove_objects(self._env, ids)
 
     def table(self, name: str) -> Table:
         """Return a table, for `change`."""

@@ -65,7 +65,8 @@ class Tracking:
     ) -> None:
         """Note what was seen, and give slots to new commits, parents first.
 
-        A commit comes with its data set, and with what it has that its first parent has not. All that they lead to must be durable. References are noted in the last transaction.
+        A commit comes with its data set, and with what it has that its first parent has not. All
+        that they lead to must be durable. References are noted in the last transaction.
         """
         for at in range(0, len(commits), COMMITS_AT_ONCE):
             part = commits[at : at + COMMITS_AT_ONCE]

@@ -15,7 +15,7 @@ from contextlib import ExitStack
 from functools import cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from vfs.errors import CorruptObject
+from vfs.errors import CorruptObject, Erased, ErasedMeanwhile
 from vfs.fs.branch.content import plan_read, stored_content
 from vfs.fs.branch.data import NO_CUT, FileLayer
 from vfs.ids import NO_CONTENT, ObjectId
@@ -94,20 +94,33 @@ class Checkpoint:
     def __init__(self, layer: Layer, *, writers: frozenset[int], next_ino: int) -> None:
         """*writers*: files of the layer that are open for writing."""
         self.layer = layer
-        self.contents: dict[int, Stored] = {}
         self._writers = writers
-        self._batch = OverlayBatch()
-        self._batch.next_ino = next_ino
+        self._next_ino = next_ino
+        self._begin()
+
+    def _begin(self) -> None:
+        self.contents: dict[int, Stored] = {}
+        self._batch = OverlayBatch(next_ino=self._next_ino)
         self._obsolete: set[int] = set()
 
     def store(self, stage: Stage) -> None:
         """Store everything; durable on return. Raises StoreFull and what else may go wrong."""
+        while True:
+            try:
+                self._store(stage)
+                return
+            except ErasedMeanwhile:  # as often as there are erasures, which are rare
+                self._begin()
+
+    def _store(self, stage: Stage) -> None:
         with stage.announce():  # until the rows lead to the contents
             with ExitStack() as undo:
 
                 @cache
                 def ingest() -> Ingest:  # begun when the first content needs it: it has a thread
-                    return undo.enter_context(stage.new_ingest())
+                    new = undo.enter_context(stage.new_ingest())
+                    self._batch.generation = new.generation
+                    return new
 
                 self._store_files(stage, ingest)
             self._collect_rows(stage)
@@ -129,7 +142,15 @@ class Checkpoint:
                 small.append((ino, whole))
         for at in range(0, len(small), _BATCH_FILES):
             batch = small[at : at + _BATCH_FILES]
-            contents = add_small(ingest(), [data for _, data in batch])
+            try:
+                contents = add_small(ingest(), [data for _, data in batch])
+            except Erased:
+                for ino, _ in batch:  # only what was erased becomes patches
+                    row = self.layer.inodes[ino]
+                    assert row is not None
+                    changes = self.layer.files[ino]
+                    self.contents[ino] = self._store_file(stage, ingest, ino, row, changes)
+                continue
             for (ino, _), new in zip(batch, contents, strict=True):
                 self.contents[ino] = _stored(new)
                 self._drop_patches(ino)
@@ -152,8 +173,9 @@ class Checkpoint:
             try:
                 return self._splice(stage, ingest(), ino, row, changes)
             except CorruptObject as error:
-                # What is damaged stays so, and must not keep all else from being stored.
-                log.error("inode %d: its changes are stored beside damaged bytes: %s", ino, error)  # noqa: TRY400
+                # What is damaged, or may not be stored again, must not keep all else from being
+                # stored.
+                log.error("inode %d: its changes are stored as they are: %s", ino, error)  # noqa: TRY400
         return self._patch(stage, ino, row, changes)
 
     def _splice(

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Final
 
 from vfs.errors import CorruptObject
 from vfs.ids import ID_BYTES, ObjectId
-from vfs.store.births import unpack_birth
 from vfs.store.audit import META_KEY, Chain
+from vfs.store.births import unpack_birth
 from vfs.store.environment import TABLES
 from vfs.store.layout import Kind, key_number, number_key, unpack_location, unpack_number_row
 from vfs.store.numbers import RESERVED
