@@ -15,7 +15,7 @@ from vfs.cli import output
 from vfs.cli.command import Command, Settings, json_option, note, pass_settings
 from vfs.cli.targets import TargetType, find_commit
 from vfs.clock import NS, iso
-from vfs.errors import IsADirectory, NotSupported
+from vfs.errors import Erased, IsADirectory, NotSupported
 from vfs.model.entry import Entry, Extra, directory_totals
 
 if TYPE_CHECKING:
@@ -250,8 +250,11 @@ def cat(settings: Settings, /, targets: tuple[Target, ...]) -> None:
             _, commit = find_commit(repo, target)
             entry = repo.entry_at(commit.root, target.path)
             _check_is_content(target, entry)
-            for data in repo.read_file(entry):
-                output.write_all(data)
+            try:
+                for data in repo.read_file(entry):
+                    output.write_all(data)
+            except Erased as error:
+                raise Erased(f"'{target}' can't be read: {error}") from None
 
 
 def _check_is_content(target: Target, entry: Entry) -> None:

@@ -139,6 +139,10 @@ def _summary(report: Report, duration: float, *, data: bool) -> str:
     )
     found = len(report.damages) + report.untold
     verdict = "no damage" if not found else output.plural(found, "damage")
+    if erased := counts.get("erased objects", 0):
+        verdict += f", {output.plural(erased, 'object')} erased on purpose"
+    if pending := counts.get("erased objects not yet overwritten", 0):
+        verdict += f" ({pending:,} not yet overwritten: vfs erase --resume)"
     less = "" if data else " (content was not read: --data)"
     return f"checked {checked} in {output.seconds(duration)}: {verdict}{less}"
 

@@ -68,6 +68,12 @@ if TYPE_CHECKING:
     "listed. Without it, nothing is committed then.",
 )
 @click.option(
+    "--allow-erased",
+    is_flag=True,
+    help="Store contents again that 'vfs erase' erased; all versions that had them show them again."
+    " Without it, such files are refused.",
+)
+@click.option(
     "--format",
     "format_",
     type=click.Choice(["auto", "dir", "tar", "file"]),

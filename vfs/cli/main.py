@@ -94,6 +94,7 @@ SECTIONS: Final[Mapping[str, Mapping[str, Lazy]]] = {
             "retention",
             "Show or set which versions of a data set keep their content.",
         ),
+        "erase": Lazy("vfs.cli.erasing", "erase", "Erase contents from every version."),
         "audit": Lazy("vfs.cli.auditing", "audit", "Show who changed what, and when."),
     },
     "Other": {

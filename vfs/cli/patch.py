@@ -14,7 +14,7 @@ from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Final
 
 from vfs.cli import output
-from vfs.errors import NotSupported
+from vfs.errors import Erased, NotSupported
 from vfs.model.entry import Extra
 
 if TYPE_CHECKING:
@@ -67,6 +67,15 @@ def _write_one(
     for at, entry in enumerate((old, new)):
         if entry is None:
             names[at] = "/dev/null"
+    try:
+        _write_contents(files, old, new, names)
+    except Erased as error:
+        output.write_all(f"Files {names[0]} and {names[1]} differ: {error}\n".encode())
+
+
+def _write_contents(
+    files: FileReader, old: Entry | None, new: Entry | None, names: list[str]
+) -> None:
     texts = [_text(files, entry) for entry in (old, new)]
     if texts[0] is None or texts[1] is None:
         sizes = " -> ".join("nothing" if one is None else f"{one.size:,} B" for one in (old, new))

@@ -101,7 +101,7 @@ def erasure_in(txn: Txn, tables: Tables, oid: ObjectId) -> Erasure | None:
     value = None if table is None else txn.get(oid, db=table)
     if value is None:
         return None
-    number = key_number(value[:_KEY_BYTES])
+    number = tombstone_number(value)
     row = txn.get(number_key(number), db=tables["audit"])
     if row is None:
         raise CorruptObject(f"the audit record has lost line {number}, of what was erased")
@@ -180,7 +180,7 @@ class Erasures:
         found: dict[ObjectId, Location] = {}
         with self._env.read() as txn:
             for key, value in self._rows(txn):
-                if len(value) > _KEY_BYTES:
+                if is_pending(value):
                     found[ObjectId(bytes(key))] = unpack_location(value[_KEY_BYTES:])
                     if len(found) >= limit:
                         break
@@ -195,7 +195,7 @@ class Erasures:
         """Note that the bytes of erased objects are overwritten, as part of *txn*."""
         for oid in ids:
             value = txn.get(oid, db=self._t["erased"])
-            if value is not None and len(value) > _KEY_BYTES:
+            if value is not None and is_pending(value):
                 txn.put(oid, bytes(value[:_KEY_BYTES]), db=self._t["erased"])
 
     def end(self, number: int, facts: Mapping[str, JSON], *, time_ns: int, who: str) -> None:
@@ -210,13 +210,23 @@ class Erasures:
         self._env.write(change)
 
 
-def check_tombstone(txn_row: memoryview, key: bytes) -> str:
-    """Return what is wrong with a row of `erased`, "" for nothing."""
-    if len(key) != ID_BYTES or len(txn_row) < _KEY_BYTES:
+def tombstone_number(value: memoryview) -> int:
+    """Return the line of the audit record that a row of `erased` names."""
+    return key_number(value[:_KEY_BYTES])
+
+
+def is_pending(value: memoryview) -> bool:
+    """Say whether the bytes of an erased object are still there, by its row in `erased`."""
+    return len(value) > _KEY_BYTES
+
+
+def tombstone_problem(key: bytes, value: memoryview) -> str:
+    """Return what is wrong with a row of `erased` by itself, "" for nothing."""
+    if len(key) != ID_BYTES or len(value) < _KEY_BYTES:
         return "a row of a wrong length"
-    if len(txn_row) > _KEY_BYTES:
+    if is_pending(value):
         try:
-            unpack_location(txn_row[_KEY_BYTES:])
+            unpack_location(value[_KEY_BYTES:])
         except CorruptObject:
             return f"it is not known where the bytes of {key.hex()} lie"
     return ""

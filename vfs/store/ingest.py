@@ -196,6 +196,11 @@ class Ingest:
             )
         return oid
 
+    @property
+    def stores_erased(self) -> bool:
+        """Say whether what was erased is stored again."""
+        return self._when_erased == "store"
+
     def flush(self) -> None:
         """Return when all that was added so far is durable. Raises what the writer ran into."""
         with self._lock:
@@ -255,7 +260,7 @@ class Ingest:
             return set()
         with self._lock:
             self.erased |= erased
-        return set() if self._when_erased == "store" else set(erased)
+        return set() if self.stores_erased else set(erased)
 
     def _is_sound(self, oid: ObjectId) -> bool:
         try:

@@ -210,6 +210,11 @@ class OverlaySnapshot(OverlayRows):
         changes = keys_from(self._txn, self._t["overlay_changes"], number_key(self._id))
         return next(changes, None) is not None
 
+    def inodes(self) -> Iterator[tuple[int, InodeRow]]:
+        """Yield all inodes that have a row, ascending, and their rows. Raises CorruptObject."""
+        rows = items_from(self._txn, self._t["overlay_inodes"], number_key(self._id))
+        return ((key_number(key), decode_inode(value)) for key, value in rows)
+
     def changed_inodes(self) -> Iterator[int]:
         """Yield the inodes that were changed since the last commit, ascending."""
         prefix = number_key(self._id) + _INODE_CHANGED

@@ -200,6 +200,23 @@ class Overlays:
 
         return self._env.write(change)
 
+    def renew(self, data_set: str, branch: str) -> bool:
+        """Begin a branch's overlay anew, unless it has changes; say whether it has none now.
+
+        For who owns the branch. The caller sees to `sweep`.
+        """
+
+        def change(txn: Txn) -> bool:
+            header = find_header(txn, self._t, data_set, branch)
+            if header is not None and header.dirty:
+                return False
+            if header is not None:
+                commit = self._refs.branch_in(txn, data_set, branch)
+                self._begin(txn, data_set, branch, commit)
+            return True
+
+        return self._env.write(change)
+
     def sweep(self) -> None:
         """Remove the rows of overlays that were given up, in bounded transactions.
 

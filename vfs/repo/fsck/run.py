@@ -113,6 +113,8 @@ class Run:
         """What is wrong within tree nodes, blob nodes and commits that are sound, by their ids."""
         self.loose: dict[tuple[str, bytes], str] = {}
         """Rows of tables that are damaged, as long as nobody knows which path needs them."""
+        self.erased: set[ObjectId] = set()
+        """Objects that were erased: whoever needs them has no damage."""
         self.counts: dict[str, int] = {}
 
     def seen(self) -> Seen:

@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Final
 
 from vfs.errors import CorruptObject
 from vfs.ids import ID_BYTES, ObjectId
+from vfs.model.auditline import AuditLine
 from vfs.store.audit import META_KEY, Chain
 from vfs.store.births import unpack_birth
 from vfs.store.environment import TABLES
+from vfs.store.erasures import BEGIN, is_pending, tombstone_number, tombstone_problem
 from vfs.store.layout import Kind, key_number, number_key, unpack_location, unpack_number_row
 from vfs.store.numbers import RESERVED
 from vfs.store.pruned import unpack_pruned
@@ -34,6 +36,26 @@ def check_table(run: Run, name: str) -> None:
                 # Told at the end, unless an entry turns up whose number this is.
                 run.loose[name, bytes(key)] = f"the table '{name}' is damaged: {message}"
     run.count("rows", total)
+
+
+def _erased(run: Run, key: bytes, value: memoryview) -> str:
+    problem = tombstone_problem(key, value)
+    if problem:
+        return problem
+    if run.store.row("objects", key) is not None:
+        return f"the object {key.hex()} was erased, and is in the index"
+    number = tombstone_number(value)
+    row = run.store.row("audit", number_key(number))
+    try:
+        if row is None or AuditLine.decode(bytes(row)).action != BEGIN:
+            return f"the object {key.hex()} was erased by line {number}, which is no such line"
+    except CorruptObject:
+        return ""  # told of the audit record
+    run.erased.add(ObjectId(key))
+    run.count("erased objects")
+    if is_pending(value):
+        run.count("erased objects not yet overwritten")
+    return ""
 
 
 def check_audit(run: Run) -> None:
@@ -128,6 +150,7 @@ _CHECKS: Final = {
     "numbers": _number,
     "collisions": _collision,
     "births": _birth,
+    "erased": _erased,
     "pruned": _pruned,
     "settings": _setting,
 }

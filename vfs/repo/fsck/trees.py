@@ -293,8 +293,11 @@ class TreeCheck:
             return None  # noted as bad when the index was read
 
     def _chunk_size(self, oid: ObjectId) -> int | None:
-        """Return the size of a chunk; None, and noted as bad, where there is none."""
-        if oid in self._run.bad:
+        """Return the size of a chunk; None, and noted as bad, where there is none.
+
+        None, too, of one that was erased.
+        """
+        if oid in self._run.bad or oid in self._run.erased:
             return None
         place = self._place(oid)
         if place is None:

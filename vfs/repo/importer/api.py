@@ -24,6 +24,7 @@ class ImportOptions:
     author: str | None = None
     tag: str | None = None
     checksum: bool = False  # read every file, whatever the import index says
+    allow_erased: bool = False  # store again what was erased
     partial: bool = False  # commit what can be read, although something can't
     format: Literal["auto", "dir", "tar", "file"] = "auto"
     jobs: int | None = None  # threads; None: as many as there are cores

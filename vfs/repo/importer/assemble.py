@@ -156,6 +156,14 @@ class Assembler:
         else:
             self._add(parent, entry, directory_stamp(offset))
 
+    def path(self, name: bytes) -> bytes:
+        """Return the path, from the source, of an entry of the directory that is being built."""
+        parts, directory = [name], self._top
+        while directory is not None and directory.parent is not None:
+            parts.append(directory.head.name)
+            directory = directory.parent
+        return b"/".join(reversed(parts))
+
     # one directory
 
     def _add(self, directory: Directory, entry: Entry, stamp: bytes) -> None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from vfs.model.entry import Entry
     from vfs.repo.importer.api import Tally
     from vfs.repo.importer.pipeline import Pipeline
+    from vfs.store.erasures import Erasure
     from vfs.store.ingest import Ingest
 
 LARGE_BYTES: Final = 2 << 20
@@ -40,17 +41,29 @@ class Head(NamedTuple):
 class Contents:
     """Puts files together from the ids of their chunks."""
 
-    def __init__(self, ingest: Ingest, done: Callable[[Entry, Any], None]) -> None:
-        """*done* takes each finished entry with its context."""
+    def __init__(
+        self,
+        ingest: Ingest,
+        done: Callable[[Entry, Any], None],
+        refused: Callable[[Entry, Any, str], Any],
+    ) -> None:
+        """*done* takes each finished entry with its context.
+
+        *refused* takes those beforehand whose content was erased once, and is not stored again; it
+        returns the context that *done* is to have.
+        """
         self._ingest = ingest
         self._done = done
+        self._refused = refused
+        self._erasure: Erasure | None = None  # of any chunk of the file that was begun
         self._blob = BlobBuilder(ingest)
 
     def whole(self, head: Head, ids: Sequence[ObjectId]) -> None:
         """Take a file that came in one piece."""
         entry = head.entry
         if len(ids) == 1:
-            self._done(entry._replace(content=ids[0]), head.context)
+            context = self._context(head, self._ingest.erased.get(ids[0]))
+            self._done(entry._replace(content=ids[0]), context)
         elif ids:
             self.begin(None, ())
             self.part(head.lengths, ids)
@@ -61,11 +74,14 @@ class Contents:
     def begin(self, _nothing: None, _ids: Sequence[ObjectId]) -> None:
         """Begin a file that comes in parts; one that was not ended is dropped."""
         self._blob = BlobBuilder(self._ingest)
+        self._erasure = None
 
     def part(self, lengths: Sequence[int], ids: Sequence[ObjectId]) -> None:
         """Append chunks to the file that was begun."""
         for oid, length in zip(ids, lengths, strict=True):
             self._blob.add(oid, length)
+            if oid in self._ingest.erased:
+                self._erasure = self._ingest.erased[oid]
 
     def hole(self, length: int, _ids: Sequence[ObjectId]) -> None:
         """Append a hole to the file that was begun."""
@@ -75,7 +91,13 @@ class Contents:
         """End the file that was begun."""
         content, flags, _, holes = self._blob.finish()
         entry = with_holes(head.entry._replace(content=content, flags=flags), holes)
-        self._done(entry, head.context)
+        self._done(entry, self._context(head, self._erasure))
+
+    def _context(self, head: Head, erasure: Erasure | None) -> Any:
+        if erasure is None or self._ingest.stores_erased:
+            return head.context
+        reason = f"its content was {erasure} (--allow-erased stores it again)"
+        return self._refused(head.entry, head.context, reason)
 
 
 class Feeder:

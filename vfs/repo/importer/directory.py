@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Self
 from blake3 import blake3
 
 from vfs.mountinfo import mounts
-from vfs.repo.importer.assemble import Assembler
+from vfs.repo.importer.assemble import Assembler, Known
 from vfs.repo.importer.content import Contents, Feeder
-from vfs.repo.importer.index import NewIndex, OldIndex
+from vfs.repo.importer.index import UNTRUSTED, NewIndex, OldIndex, import_indices
 from vfs.repo.importer.links import Links
 from vfs.repo.importer.survey import Survey
 from vfs.repo.importer.walk import Walker
@@ -65,7 +65,12 @@ class DirectoryImport:
         self._resources.callback(self._index.close)
         links = self._resources.enter_context(Links(self._repo.store, self._target.path))
         assembler = Assembler(ingest, reader, self._index, links, rewrite=rewrite)
-        contents = Contents(ingest, assembler.append)
+
+        def refused(entry: Entry, known: Known, reason: str) -> Known:
+            problems.add(assembler.path(entry.name), reason)
+            return known._replace(stamp=UNTRUSTED)  # or the next import would not look at it
+
+        contents = Contents(ingest, assembler.append, refused)
         walker = Walker(
             pipeline=pipeline,
             assembler=assembler,
@@ -76,7 +81,8 @@ class DirectoryImport:
             skip=skip,
             spill_dir=self._repo.store.scratch_dir(),
         )
-        known = None if old is None or self._checksum else old.root()
+        reads_all = old is None or self._checksum or ingest.stores_erased
+        known = None if old is None or reads_all else old.root()
         walker.walk(os.fsencode(self._source), known)
         pipeline.finish()
         assert assembler.root is not None
@@ -96,7 +102,7 @@ class DirectoryImport:
             *self._target.path,
         )
         key = blake3(b"\0".join(parts)).hexdigest(16)
-        return self._repo.store.path / "cache" / "import" / key
+        return import_indices(self._repo.store.path) / key
 
 
 def _skip(store: Path, source: Path) -> Callable[[os.stat_result], str | None]:

@@ -360,6 +360,20 @@ class NewIndex:
         os.close(file)
 
 
+def import_indices(store: Path) -> Path:
+    """Return the directory of a store's indices."""
+    return store / "cache" / "import"
+
+
+def forget_all(store: Path) -> None:
+    """Remove all indices of a store, so that the next imports read everything."""
+    _sweep(import_indices(store))
+    for path in import_indices(store).glob("*"):
+        if path.suffix != _UNFINISHED:  # those are held
+            with suppress(OSError):
+                path.unlink()
+
+
 def _sweep(directory: Path) -> None:
     """Remove what killed imports left: unfinished indices that nobody holds locked."""
     for path in directory.glob(f"*{_UNFINISHED}"):

@@ -13,6 +13,7 @@ from vfs.errors import InvalidInput, InvalidName, NotFound
 from vfs.model.commit import check_text
 from vfs.model.entry import directory_entry
 from vfs.model.names import DEFAULT_BRANCH
+from vfs.repo import identity
 from vfs.repo.importer.api import SILENT, ImportResult, ProblemList, Tally
 from vfs.repo.importer.directory import DirectoryImport
 from vfs.repo.importer.pipeline import Pipeline
@@ -64,8 +65,8 @@ def import_source(
     Without a path in *target* the source is the whole new version; with one it replaces what is
     there, and the rest stays. Raises SourceProblem when something can't be read (unless
     `options.partial`), InvalidInput for a bad archive or text, InvalidName for a path that is too
-    deep, NotFound for a data set or a branch that is not there. Whatever is raised, a
-    KeyboardInterrupt included, nothing of the import shows.
+    deep, NotFound for a data set or a branch that is not there, ErasedMeanwhile.
+    Whatever is raised, a KeyboardInterrupt included, nothing of the import shows.
     """
     begun = time.monotonic()
     branch = target.revision or DEFAULT_BRANCH
@@ -73,7 +74,13 @@ def import_source(
     tally = Tally(progress)
     problems = ProblemList()
     with ExitStack() as stack:
-        ingest = stack.enter_context(repo.store.ingest(verify=options.checksum))
+        ingest = stack.enter_context(
+            repo.store.ingest(
+                verify=options.checksum,
+                when_erased="store" if options.allow_erased else "note",
+                who=identity.who(),
+            )
+        )
         reading = stack.enter_context(_open(repo, source, target, options))
         with Pipeline(ingest, options.jobs, tally.report) as pipeline:
             entry, notes = reading.read(pipeline, ingest, tally, problems)

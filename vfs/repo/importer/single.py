@@ -47,7 +47,11 @@ class FileImport:
         def done(entry: Entry, _context: Any) -> None:
             finished.append(entry)
 
-        feeder = Feeder(pipeline, Contents(ingest, done), tally)
+        def refused(entry: Entry, context: Any, reason: str) -> Any:
+            problems.add(entry.name, reason)
+            return context
+
+        feeder = Feeder(pipeline, Contents(ingest, done, refused), tally)
         try:
             self._feed(feeder, tally)
         except Unreadable as error:

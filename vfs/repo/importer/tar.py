@@ -116,7 +116,12 @@ class TarImport:
         stream = Exact(open_plain(self._open()), self._name)
         self._spool = self._resources.enter_context(Spool(self._repo.store))
         self._pipeline = pipeline
-        feeder = Feeder(pipeline, Contents(ingest, self._add), tally)
+
+        def refused(_entry: Entry, context: Any, reason: str) -> Any:
+            problems.add(b"/".join(context[0]), reason)
+            return context
+
+        feeder = Feeder(pipeline, Contents(ingest, self._add, refused), tally)
         self._reader = reader = TarReader(stream, self._name)
         for member in reader.members():
             entry, path = self._entry(member)

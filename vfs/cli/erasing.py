@@ -1,0 +1,366 @@
+"""The command erase."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from vfs.cli import output
+from vfs.cli.branches import store_what_is_served
+from vfs.cli.command import Command, Settings, json_option, note, pass_settings, warn
+from vfs.cli.targets import TargetType
+from vfs.errors import InvalidInput, NotFound
+from vfs.model.names import Target
+
+if TYPE_CHECKING:
+    from vfs.repo.erasing import Content, Outcome, Plan, Query
+    from vfs.repo.erasing.plan import OnProgress
+    from vfs.repo.erasing.versions import Branch
+    from vfs.repo.repository import Repository
+
+_LISTED: Final = 20
+_HASH_DIGITS: Final = 64
+_READ_BYTES: Final = 1 << 20
+REASON_MAX: Final = 1000  # characters
+
+
+@click.command(
+    cls=Command,
+    examples=(
+        (
+            "What would go, without doing it",
+            "vfs erase data --path 'people/jane*' --reason 'request 17' --dry-run",
+        ),
+        ("Files of one person", "vfs erase data --path 'people/jane/**' --reason 'request 17'"),
+        (
+            "A file that is at hand, wherever it is",
+            "vfs erase --content jane.jpg --reason 'request 17'",
+        ),
+        (
+            "By the content that 'vfs ls --json' names, from all data sets",
+            "vfs erase --content 3f0c... --reason 'request 17'",
+        ),
+        ("Go on after a crash", "vfs erase --resume"),
+        (
+            "What was erased, and by whom",
+            "vfs audit --json | jq 'map(select(.action == \"erase.end\"))'",
+        ),
+    ),
+)
+@click.argument(
+    "target",
+    metavar="[DATASET]",
+    required=False,
+    type=TargetType(revision=False),
+    help="The data set. Without it, with --content: all.",
+)
+@click.option(
+    "--path",
+    "paths",
+    metavar="PATTERN",
+    multiple=True,
+    help="Files at such paths, in any version: * and ? within a name, ** for any directories. What "
+    "matches a directory matches all in it.",
+)
+@click.option(
+    "--content",
+    "contents",
+    metavar="ID|FILE",
+    multiple=True,
+    help="Files with this content: an id, the BLAKE3 of it all, or a file that holds it.",
+)
+@click.option(
+    "--reason", metavar="TEXT", help="Why: kept for ever, and shown to who reads such a file."
+)
+@click.option(
+    "--shared",
+    type=click.Choice(["keep", "erase"]),
+    help="What becomes of bytes that other files have, too. Without it, nothing is erased then.",
+)
+@click.option("--dry-run", is_flag=True, help="Show what would be erased.")
+@click.option("--resume", is_flag=True, help="Finish an erase that was interrupted.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@json_option
+@click.pass_context
+@pass_settings
+def erase(
+    settings: Settings,
+    ctx: click.Context,
+    /,
+    target: Target | None,
+    paths: tuple[str, ...],
+    contents: tuple[str, ...],
+    reason: str | None,
+    shared: str | None,
+    dry_run: bool,
+    resume: bool,
+    yes: bool,
+    as_json: bool,
+) -> None:
+    """Erase contents from every version.
+
+    The bytes of all files that match are gone from every version of every branch and tag, from old
+    ones, from what is not committed, and overwritten in the store. It can't be undone. All else
+    stays as it is: versions keep their ids, and every other file its content. Names, sizes, times,
+    attributes and the targets of symbolic links are part of the versions, and stay.
+
+    Who reads an erased file gets an error (EIO in a mount) that says when and why. An import that
+    brings the content again is refused, unless --allow-erased.
+
+    Files are stored in pieces, and once for all who have them. What files have that do not match is
+    listed: erase it for them, too, or keep it, by --shared.
+
+    Killed at any moment, it goes on with --resume, as does the next erase.
+
+    JSON: erased (false with --dry-run), audit (the line of the audit record), bytes, versions,
+    contents, a list of content, size, places, more (places that are not named), kept_bytes,
+    kept_for, erased_before; symlinks, others (files that lose bytes, with --shared erase), damaged,
+    mounted (path and reason: where a mount may still show bytes).
+
+    Exit codes: 0 all of it is gone, or was kept by --shared keep; 1 it is not, or can't be done; 2
+    the command line is wrong.
+    """
+    _check_usage(ctx, target, paths, contents, reason, resume=resume)
+    query = None if resume else _query(target, paths, contents, reason or "", shared)
+    with settings.repository() as repo:
+        done = _finish_begun(settings, repo)
+        if query is None:
+            if done is None:
+                note("there is no erase to finish")
+                return
+        else:
+            done = _erase(settings, repo, query, dry_run=dry_run, yes=yes, as_json=as_json)
+        if done is None:
+            return
+        left = _drop_pages(repo, done)
+    _report(done, left, as_json=as_json)
+    if done.damaged or left:
+        ctx.exit(1)
+
+
+def _check_usage(
+    ctx: click.Context,
+    target: Target | None,
+    paths: tuple[str, ...],
+    contents: tuple[str, ...],
+    reason: str | None,
+    *,
+    resume: bool,
+) -> None:
+    if resume:
+        if target or paths or contents or reason:
+            raise click.UsageError("--resume stands alone: what was begun is known", ctx)
+        return
+    if not paths and not contents:
+        raise click.UsageError("say what to erase, by --path or --content", ctx)
+    if paths and target is None:
+        raise click.UsageError("--path needs a data set", ctx)
+    if not reason or not reason.strip():
+        raise click.UsageError("--reason is missing: it is kept for whoever asks later", ctx)
+    if len(reason) > REASON_MAX:
+        raise click.UsageError(f"the reason has more than {REASON_MAX:,} characters", ctx)
+
+
+def _query(
+    target: Target | None,
+    paths: tuple[str, ...],
+    contents: tuple[str, ...],
+    reason: str,
+    shared: Any,
+) -> Query:
+    from vfs.repo.erasing import Query
+
+    return Query(
+        reason=reason,
+        data_set=None if target is None else target.data_set,
+        paths=paths,
+        hashes=dict(map(_hash, contents)),
+        shared=shared or "refuse",
+    )
+
+
+def _hash(content: str) -> tuple[bytes, int | None]:
+    """Return the hash of a content, and its size where that is known."""
+    from blake3 import blake3
+
+    path = Path(content)
+    if not path.is_file():
+        if len(content) == _HASH_DIGITS:
+            try:
+                return bytes.fromhex(content), None
+            except ValueError:
+                pass
+        raise InvalidInput(f"'{content}' is neither a file nor the id of a content")
+    hasher = blake3()
+    with path.open("rb") as file:
+        while data := file.read(_READ_BYTES):
+            hasher.update(data)
+    if not path.stat().st_size:
+        raise InvalidInput(f"'{content}' is empty: there is nothing to erase")
+    return hasher.digest(), path.stat().st_size
+
+
+def _finish_begun(settings: Settings, repo: Repository) -> Outcome | None:
+    """Finish an erase that was interrupted, whoever began it."""
+    from vfs.repo.erasing import resume
+
+    _store_branches(settings, repo)
+    with _progress() as on_progress:
+        done = resume(repo, on_progress)
+    if done is not None:
+        note(f"finished the erase of line {done.number} of the audit record")
+    return done
+
+
+def _erase(
+    settings: Settings,
+    repo: Repository,
+    query: Query,
+    *,
+    dry_run: bool,
+    yes: bool,
+    as_json: bool,
+) -> Outcome | None:
+    """Plan, ask, and do it; None where there is nothing to do."""
+    from vfs.daemon import owners
+    from vfs.repo.erasing import carry_out, check, make_plan
+
+    with _progress() as on_progress:
+        plan = make_plan(repo, query, on_progress)
+    if dry_run and as_json:
+        output.write_json(_record(plan))
+        return None
+    if not as_json:
+        _show(plan)
+    if not plan.contents and not plan.branches:
+        raise NotFound("no file matches")
+    if dry_run:
+        return None
+
+    def is_served(branch: Branch) -> bool:
+        return owners.find(settings.store, branch.data_set, branch.name) is not None
+
+    check(plan, is_served)
+    if not yes and sys.stdin.isatty():
+        click.confirm("erase this for ever?", abort=True, err=True)
+    elif not yes:
+        raise InvalidInput("nobody is there to confirm it", hint="say --yes")
+    with ExitStack() as owning:
+        for branch in plan.branches:
+            place = settings.store, branch.data_set, branch.name, "(vfs erase)"
+            owning.enter_context(owners.owned(*place))
+        on_progress = owning.enter_context(_progress())
+        return carry_out(repo, plan, on_progress)
+
+
+def _store_branches(settings: Settings, repo: Repository) -> None:
+    """Have the store know all that was written to mounted branches until now."""
+    for ref in repo.all_refs():
+        if ref.kind == "branch":
+            store_what_is_served(settings, Target(ref.data_set, ref.name))
+
+
+def _drop_pages(repo: Repository, done: Outcome) -> list[tuple[str, str]]:
+    """Have the kernel forget what mounts have shown; return where it may not have."""
+    from vfs.daemon.pagecache import Place, drop
+    from vfs.repo.erasing import gone_at
+
+    offsets = gone_at(repo, done.plan)
+    places = (
+        Place(shown.data_set, shown.commit.hex(), shown.path, offsets[shown.content])
+        for shown in done.plan.shown
+    )
+    return [(left.path, left.reason) for left in drop(repo.store.path.resolve(), places)]
+
+
+def _show(plan: Plan) -> None:
+    """Write what matches, and what becomes of it."""
+    lines = []
+    for content in plan.contents:
+        where = ", ".join(map(output.printable, content.places[:_LISTED]))
+        more = f" and {output.plural(content.more, 'more place')}" if content.more else ""
+        lines.append(f"{_fate(content)}: {output.size(content.size)}: {where}{more}")
+    lines += [f"loses bytes, too: {output.printable(place)}" for place in plan.others]
+    output.write_lines(line.encode() for line in lines)
+    counts = output.plural(len(plan.contents), "content"), output.size(plan.bytes)
+    note(f"{', '.join(counts)}, in {output.plural(len(plan.versions), 'version')}")
+    if plan.symlinks:
+        what = output.plural(plan.symlinks, "symbolic link")
+        warn(f"{what} match: where they lead to is part of the versions, and stays")
+
+
+def _fate(content: Content) -> str:
+    if content.kept_bytes:
+        kept = "all" if content.kept_bytes >= content.size else output.size(content.kept_bytes)
+        others = ", ".join(map(output.printable, content.kept_for))
+        return f"shared ({kept} of it is in {others})"
+    return "erased before" if content.erased_before >= content.size else "to be erased"
+
+
+def _report(done: Outcome, left: list[tuple[str, str]], *, as_json: bool) -> None:
+    plan = done.plan
+    if as_json:
+        damaged = [oid.hex() for oid in done.damaged]
+        mounted = [{**output.text_fields("path", path), "reason": why} for path, why in left]
+        output.write_json(
+            {
+                **_record(plan),
+                "erased": True,
+                "audit": done.number,
+                "damaged": damaged,
+                "mounted": mounted,
+            }
+        )
+        return
+    kept = sum(content.kept_bytes for content in plan.contents)
+    gone = plan.bytes - kept - sum(content.erased_before for content in plan.contents)
+    stays = f"; {output.size(kept)} stay, as other files have them" if kept else ""
+    click.echo(
+        f"erased {output.plural(len(plan.contents), 'content')}, {output.size(gone)}"
+        f"{stays}; line {done.number} of the audit record"
+    )
+    for oid in done.damaged:
+        warn(f"the object {oid.hex()} is damaged: its bytes were not found to be overwritten")
+    for path, why in left[:_LISTED]:
+        warn(f"may still be read: {path}: {why}")
+    if left:
+        warn("unmount what may still show it")
+
+
+def _record(plan: Plan) -> dict[str, Any]:
+    return {
+        "erased": False,
+        "bytes": plan.bytes,
+        "versions": plan.versions,
+        "contents": [
+            {
+                "content": content.oid.hex(),
+                "size": content.size,
+                "places": [output.json_safe(place) for place in content.places],
+                "more": content.more,
+                "kept_bytes": content.kept_bytes,
+                "kept_for": [output.json_safe(place) for place in content.kept_for],
+                "erased_before": content.erased_before,
+            }
+            for content in plan.contents
+        ],
+        "symlinks": plan.symlinks,
+        "others": [output.json_safe(place) for place in plan.others],
+    }
+
+
+@contextmanager
+def _progress() -> Iterator[OnProgress]:
+    """Say on standard error what is being done, where that is a terminal."""
+    if not sys.stderr.isatty():
+        yield lambda _what, _count: None
+        return
+    from rich.status import Status
+
+    with Status("", console=output.console(stderr=True)) as status:
+        yield lambda what, count: status.update(f"{count:,} {what}")
