@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,10 +15,11 @@ from vfs.cli import output
 from vfs.cli.branches import store_what_is_served
 from vfs.cli.command import Command, Settings, json_option, note, pass_settings, warn
 from vfs.cli.targets import TargetType
-from vfs.errors import InvalidInput, NotFound
-from vfs.model.names import Target
+from vfs.errors import InvalidInput, NotADirectory, NotFound
+from vfs.model.names import Target, parse_target
 
 if TYPE_CHECKING:
+    from vfs.daemon.pagecache import Place
     from vfs.repo.erasing import Content, Outcome, Plan, Query
     from vfs.repo.erasing.plan import OnProgress
     from vfs.repo.erasing.versions import Branch
@@ -271,11 +273,23 @@ def _drop_pages(repo: Repository, done: Outcome) -> list[tuple[str, str]]:
     from vfs.repo.erasing import gone_at
 
     offsets = gone_at(repo, done.plan)
-    places = (
-        Place(shown.data_set, shown.commit.hex(), shown.path, offsets[shown.content])
-        for shown in done.plan.shown
-    )
-    return [(left.path, left.reason) for left in drop(repo.store.path.resolve(), places)]
+    places = (Place(*shown, offsets[shown.content]) for shown in done.plan.shown)
+    left = drop(repo.store.path.resolve(), places, partial(_shows, repo))
+    return [(one.path, one.reason) for one in left]
+
+
+def _shows(repo: Repository, mounted: str, place: Place) -> bool:
+    """Say whether data@REVISION has the content of a place at the same path."""
+    target = parse_target(mounted)
+    if target.data_set != place.data_set:
+        return False
+    if target.revision == place.revision:
+        return True
+    try:
+        root = repo.commit(repo.resolve(target.data_set, target.revision).commit).root
+        return repo.entry_at(root, tuple(place.path.split(b"/"))).content == place.content
+    except (NotFound, NotADirectory):
+        return False
 
 
 def _show(plan: Plan) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,11 +19,12 @@ from vfs.mountinfo import mounts as all_mounts
 
 
 class Place(NamedTuple):
-    """A file of a version that has lost bytes."""
+    """A file that has lost bytes."""
 
     data_set: str
-    commit: str  # in hex
+    revision: str  # a commit in hex, or a branch
     path: bytes
+    content: bytes  # its id
     offsets: list[int]  # of bytes that can't be read any more
 
 
@@ -34,7 +35,11 @@ class Left(NamedTuple):
     reason: str
 
 
-def drop(store: Path, places: Iterable[Place]) -> list[Left]:
+Shows = Callable[[str, Place], bool]
+"""Says whether a mount of data@REVISION shows a place, too, at the same path."""
+
+
+def drop(store: Path, places: Iterable[Place], shows: Shows) -> list[Left]:
     """Drop the pages of files from all mounts of a store; return what may still be read."""
     left: list[Left] = []
     of_store = [mount for mount in all_mounts() if mount.ours and mount.source == str(store)]
@@ -46,22 +51,20 @@ def drop(store: Path, places: Iterable[Place]) -> list[Left]:
             left.append(Left(mount.mountpoint, "the mount does not answer"))
     for place in places:
         for mount in answering:
-            for path in _paths(mount, place):
-                reason = _drop(path, place.offsets)
-                if reason:
-                    left.append(Left(os.fsdecode(path), reason))
+            path = _path(mount, place, shows)
+            reason = "" if path is None else _drop(path, place.offsets)
+            if path is not None and reason:
+                left.append(Left(os.fsdecode(path), reason))
     return left
 
 
-def _paths(mount: Mount, place: Place) -> Iterator[bytes]:
-    """Yield where a mount shows a file, if it does."""
+def _path(mount: Mount, place: Place, shows: Shows) -> bytes | None:
+    """Return where a mount shows a file; None where it does not."""
     record = registry.find(Path(mount.source), mount.mountpoint)
-    target = None if record is None else record.target
     top = os.fsencode(mount.mountpoint)
-    if record is None or target is None:
-        yield b"/".join((top, f"{place.data_set}@{place.commit}".encode(), place.path))
-    elif target.partition("@")[0] == place.data_set:
-        yield b"/".join((top, place.path))
+    if record is None or record.target is None:
+        return b"/".join((top, f"{place.data_set}@{place.revision}".encode(), place.path))
+    return b"/".join((top, place.path)) if shows(record.target, place) else None
 
 
 def _drop(path: bytes, offsets: list[int]) -> str:

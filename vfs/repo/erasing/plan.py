@@ -76,7 +76,7 @@ class Shown(NamedTuple):
     """Where a mount shows a content that matches."""
 
     data_set: str
-    commit: ObjectId
+    revision: str  # a commit in hex, or the branch that it was written to
     path: bytes
     content: ObjectId
 
@@ -188,7 +188,7 @@ class _Planner:
         if entry.content == NO_CONTENT or not (self._is_content_asked(entry) or is_match):
             return False
         self._found(entry, f"{version.label}:{os.fsdecode(path)}")
-        self._shown.append(Shown(version.data_set, version.commit, path, entry.content))
+        self._shown.append(Shown(version.data_set, version.commit.hex(), path, entry.content))
         return True
 
     def _found(self, file: File, place: str) -> None:
@@ -207,8 +207,9 @@ class _Planner:
                 continue
             has_pages |= has_patches
             if file.oid != NO_CONTENT:
-                for path in paths:
-                    self._found(file, f"{branch.label} (branch):{os.fsdecode(b'/'.join(path))}")
+                for path in map(b"/".join, paths):
+                    self._found(file, f"{branch.label} (branch):{os.fsdecode(path)}")
+                    self._shown.append(Shown(branch.data_set, branch.name, path, file.oid))
         return has_pages
 
     def _is_match(self, path: tuple[bytes, ...]) -> bool:
