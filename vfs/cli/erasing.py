@@ -121,7 +121,8 @@ def erase(
 
     JSON: erased (false with --dry-run), audit (the line of the audit record), bytes, versions,
     contents, a list of content, size, places, more (places that are not named), kept_bytes,
-    kept_for, erased_before; symlinks, others (files that lose bytes, with --shared erase), damaged,
+    kept_for, erased_before; symlinks, others (files that lose bytes, with --shared
+    erase; of several with the same bytes one), damaged,
     mounted (path and reason: where a mount may still show bytes).
 
     Exit codes: 0 all of it is gone, or was kept by --shared keep; 1 it is not, or can't be done; 2

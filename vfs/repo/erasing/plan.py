@@ -93,7 +93,9 @@ class Plan:
     branches: list[Branch]  # with overlays that have pages of what matches, as rows
     shown: list[Shown]
     symlinks: int
-    others: list[str]  # files that lose bytes though they don't match, with `shared` "erase"
+    others: list[str]
+    """With `shared` "erase": files that lose bytes though they don't match; of several that have
+    the same chunk, one."""
 
     @property
     def bytes(self) -> int:
@@ -128,6 +130,7 @@ class _Planner:
         self._asked: set[ObjectId] = set()  # of them, those that match wherever they are
         self._hashed: dict[ObjectId, bytes] = {}
         self._chunks: dict[ObjectId, int] = {}  # of all contents, with their sizes
+        self._gone: dict[ObjectId, bool] = {}  # chunks that have tombstones: of an earlier erase?
         self._others: dict[ObjectId, str] = {}  # chunks that others have, too: one of these
         self._blobs: set[ObjectId] = set()  # nodes that were looked through for chunks
         self._shown: list[Shown] = []
@@ -139,15 +142,15 @@ class _Planner:
         matching, branches = self._find_contents(versions)
         for content in self._contents.values():
             self._chunks |= self._chunks_of(content)
+        self._gone = self._erased_before()
         if self._chunks:
             self._find_others(versions)
         keeps = self._query.shared != "erase"
         doomed = [oid for oid in self._chunks if not (keeps and oid in self._others)]
         for content in self._contents.values():
             self._account(content, keeps=keeps)
-        contents = frozenset(self._contents) if self._query.hashes else frozenset()
         return Plan(
-            query=replace(self._query, contents=self._query.contents | contents, hashes={}),
+            query=replace(self._query, contents=self._query.contents | self._asked, hashes={}),
             moment=self._store.erasures.moment(),
             contents=list(self._contents.values()),
             doomed=doomed,
@@ -175,6 +178,13 @@ class _Planner:
             if self._is_in_scope(branch.data_set) and self._take_uncommitted(branch)
         ]
         return matching, branches
+
+    def _erased_before(self) -> dict[ObjectId, bool]:
+        """Return the chunks that are erased, and whether by another erase than this one."""
+        unfinished = self._store.erasures.unfinished()
+        number = 0 if unfinished is None else unfinished[0]
+        found = ((oid, self._store.erasures.reason(oid)) for oid in self._chunks)
+        return {oid: erasure.number != number for oid, erasure in found if erasure is not None}
 
     def _is_in_scope(self, data_set: str) -> bool:
         return self._query.data_set in (None, data_set)
@@ -302,7 +312,7 @@ class _Planner:
 
     def _look_at_node(self, oid: ObjectId, place: str) -> None:
         """Note that an object is needed at *place*, if it is one of the chunks."""
-        if oid in self._chunks:
+        if oid in self._chunks and oid not in self._gone:
             self._others.setdefault(oid, place)
 
     def _chunks_of(self, content: Content) -> dict[ObjectId, int]:
@@ -318,7 +328,7 @@ class _Planner:
                 place = self._others[oid]
                 if place not in content.kept_for and len(content.kept_for) < PLACES_KEPT:
                     content.kept_for.append(place)
-            elif self._store.erasures.reason(oid) is not None:
+            elif self._gone.get(oid):
                 content.erased_before += size
 
 

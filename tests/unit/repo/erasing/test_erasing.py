@@ -115,6 +115,24 @@ def test_what_others_have_goes_for_them_too(repo: Repository) -> None:
             read(repo, target)
 
 
+def test_what_was_erased_before_is_shared_with_nobody(repo: Repository) -> None:
+    erase(repo, "people/adam.txt", shared="erase")
+    plan = make_plan(repo, Query(reason="r", data_set="data", paths=("people/adam.txt",)), quiet)
+    assert plan.kept == []
+    assert all(content.erased_before == content.size for content in plan.contents)
+
+
+def test_what_matches_by_its_path_is_not_asked_for_elsewhere(repo: Repository) -> None:
+    """An erase of both sorts goes on, after a crash, with no more than it began with."""
+    hashes = {blake3(noise(100, 3000)).digest(): 3000}
+    query = Query(reason="r", data_set="data", paths=("people/adam.txt",), hashes=hashes)
+    plan = make_plan(repo, query, quiet)
+    assert len(plan.contents) == 4
+    assert len(plan.query.contents) == 1
+    again = make_plan(repo, Query.of_facts(plan.query.facts()), quiet)
+    assert [one.kept_bytes for one in again.contents] == [one.kept_bytes for one in plan.contents]
+
+
 def test_another_data_set_counts_as_others(repo: Repository) -> None:
     with pytest.raises(Conflict):
         erase(repo, "other/large")
