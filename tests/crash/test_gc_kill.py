@@ -58,7 +58,7 @@ def make(path: Path) -> None:
     with Repository.create(path) as repo:
         for name in ("data", "ruled", "gone"):
             repo.create_data_set(name)
-        save_rules(repo.store.settings, "ruled", Rules(last=1))
+        save_rules(repo.store, "ruled", Rules(last=1))
         fill(repo, 0)
 
 

@@ -20,6 +20,7 @@ from vfs.model.names import Target
 if TYPE_CHECKING:
     from vfs.repo.gc import Report, Rules
     from vfs.repo.gc.report import OnStage
+    from vfs.store.store import Store
 
 _REFRESHES_PER_S: Final = 10
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400, "y": 365 * 86_400}
@@ -46,6 +47,7 @@ class DurationType(click.ParamType[int]):
     examples=(
         ("What would go, and how much", "vfs gc --dry-run"),
         ("Remove what nobody needs", "vfs gc"),
+        ("And give the space to the disk", "vfs gc --compact"),
         ("Also what references led to until a week ago", "vfs gc --keep 7d"),
         ("Let mounts do it every day", "vfs gc --auto daily"),
         ("Bytes that would go, in a script", "vfs gc -n --json | jq .stored_bytes"),
@@ -69,6 +71,11 @@ class DurationType(click.ParamType[int]):
     help="Rewrite blocks of which less than this part is needed; 0 rewrites none.",
 )
 @click.option(
+    "--compact",
+    is_flag=True,
+    help="Give the space to the disk: free pages become holes of the file.",
+)
+@click.option(
     "--auto",
     type=click.Choice(["daily", "weekly", "off"]),
     help="Let mounts collect garbage so often, or not; collects nothing now.",
@@ -76,7 +83,14 @@ class DurationType(click.ParamType[int]):
 @json_option
 @pass_settings
 def gc(
-    settings: Settings, /, dry_run: bool, keep: int, repack: int, auto: str | None, as_json: bool
+    settings: Settings,
+    /,
+    dry_run: bool,
+    keep: int,
+    repack: int,
+    compact: bool,
+    auto: str | None,
+    as_json: bool,
 ) -> None:
     """Remove what no version needs.
 
@@ -89,7 +103,8 @@ def gc(
     The store may be in use meanwhile. Imports and commits that began before are waited for; new
     ones go on. To be interrupted or killed does no harm: the next 'vfs gc' goes on.
 
-    What is freed is free inside the store's file, and is used by what is stored next.
+    What is freed is free inside the store's file, and is used by what is stored next. With
+    --compact the disk gets it, and all else that is free in the file.
 
     With --auto, a mount of the store does it in the background, with the lowest priority, and with
     the --keep that is given here.
@@ -97,8 +112,8 @@ def gc(
     JSON: dry_run, versions (that go as a whole), expired, a list of data_set, commit, time and
     reason of versions whose content goes by a rule; log_lines, objects, object_bytes (before
     compression), stored_bytes, kept_objects, freed_bytes (in the file), rewritten_blocks,
-    damaged_blocks (which stay), pinned (versions that a mount alone keeps); with --auto, auto and
-    keep_seconds.
+    damaged_blocks (which stay), pinned (versions that a mount alone keeps), with --compact
+    given_back_bytes; with --auto, auto and keep_seconds.
     """
     from vfs.repo.gc import Collection, collect, preview
     from vfs.repo.gc.schedule import set_schedule
@@ -112,15 +127,36 @@ def gc(
                 click.echo(f"mounts collect garbage {auto}" if auto != "off" else "mounts do not")
             return
         options = Collection(keep_s=keep, repack_share=repack / 100)
+        given_back = None
         with _progress() as on_stage:
             if dry_run:
                 report = preview(repo.store, options, on_stage)
             else:
                 report = collect(repo.store, options, on_stage, _say_wait)
+                if compact:
+                    given_back = _compact(repo.store, on_stage)
     if as_json:
-        output.write_json(_record(report, dry_run=dry_run))
+        record = _record(report, dry_run=dry_run)
+        if given_back is not None:
+            record["given_back_bytes"] = given_back
+        output.write_json(record)
         return
     _write(report, dry_run=dry_run)
+    if given_back is not None:
+        note(f"the disk has {output.size(given_back)} more")
+    elif not dry_run and report.freed_bytes > 0:
+        free = output.size(report.freed_bytes)
+        note(f"{free} in the store's file are free for what comes next; --compact gives it back")
+
+
+def _compact(store: Store, on_stage: OnStage) -> int:
+    """Give free pages to the disk; return how many bytes it got."""
+    from vfs.repo.gc.report import Stage
+
+    def on_progress(done: int, total: int) -> None:
+        on_stage(Stage("compacting", done, total))
+
+    return store.compact(on_progress=on_progress).given_back
 
 
 def _say_wait() -> None:
@@ -155,8 +191,6 @@ def _write(report: Report, *, dry_run: bool) -> None:
         )
     if report.unrepaired:
         note(f"{output.plural(report.unrepaired, 'block')} hold something damaged: vfs fsck --data")
-    if not dry_run and report.freed_bytes > 0:
-        note(f"{output.size(report.freed_bytes)} in the store's file are free for what comes next")
 
 
 def _record(report: Report, *, dry_run: bool) -> dict[str, Any]:
@@ -292,7 +326,7 @@ def retention(
         if target is not None:
             repo.require_data_set(target.data_set)
             if is_change:
-                save_rules(repo.store.settings, target.data_set, None if clear else rules)
+                save_rules(repo.store, target.data_set, None if clear else rules)
         found = load_rules(repo.store.settings)
         if target is not None:
             found = {name: row for name, row in found.items() if name == target.data_set}

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import click
 
@@ -86,6 +86,12 @@ REASON_MAX: Final = 1000  # characters
 )
 @click.option("--dry-run", is_flag=True, help="Show what would be erased.")
 @click.option("--resume", is_flag=True, help="Finish an erase that was interrupted.")
+@click.option(
+    "--scrub/--no-scrub",
+    default=True,
+    help="Overwrite free space in the store's file, too. Without that, erased bytes can be left "
+    "there until something else is stored, or until 'vfs gc --compact'.",
+)
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @json_option
 @click.pass_context
@@ -101,6 +107,7 @@ def erase(
     shared: str | None,
     dry_run: bool,
     resume: bool,
+    scrub: bool,
     yes: bool,
     as_json: bool,
 ) -> None:
@@ -131,13 +138,14 @@ def erase(
     _check_usage(ctx, target, paths, contents, reason, resume=resume)
     query = None if resume else _query(target, paths, contents, reason or "", shared)
     with settings.repository() as repo:
-        done = _finish_begun(settings, repo)
+        done = _finish_begun(settings, repo, scrub=scrub)
         if query is None:
             if done is None:
                 note("there is no erase to finish")
                 return
         else:
-            done = _erase(settings, repo, query, dry_run=dry_run, yes=yes, as_json=as_json)
+            how = _How(dry_run=dry_run, scrub=scrub, yes=yes, as_json=as_json)
+            done = _erase(settings, repo, query, how)
         if done is None:
             return
         left = _drop_pages(repo, done)
@@ -208,57 +216,58 @@ def _hash(content: str) -> tuple[bytes, int | None]:
     return hasher.digest(), path.stat().st_size
 
 
-def _finish_begun(settings: Settings, repo: Repository) -> Outcome | None:
+def _finish_begun(settings: Settings, repo: Repository, *, scrub: bool) -> Outcome | None:
     """Finish an erase that was interrupted, whoever began it."""
     from vfs.repo.erasing import resume
 
     _store_branches(settings, repo)
     with _progress() as on_progress:
-        done = resume(repo, on_progress)
+        done = resume(repo, on_progress, scrub=scrub)
     if done is not None:
         note(f"finished the erase of line {done.number} of the audit record")
     return done
 
 
-def _erase(
-    settings: Settings,
-    repo: Repository,
-    query: Query,
-    *,
-    dry_run: bool,
-    yes: bool,
-    as_json: bool,
-) -> Outcome | None:
+class _How(NamedTuple):
+    """What was asked for, beside what to erase."""
+
+    dry_run: bool
+    scrub: bool
+    yes: bool
+    as_json: bool
+
+
+def _erase(settings: Settings, repo: Repository, query: Query, how: _How) -> Outcome | None:
     """Plan, ask, and do it; None where there is nothing to do."""
     from vfs.daemon import owners
     from vfs.repo.erasing import carry_out, check, make_plan
 
     with _progress() as on_progress:
         plan = make_plan(repo, query, on_progress)
-    if dry_run and as_json:
+    if how.dry_run and how.as_json:
         output.write_json(_record(plan))
         return None
-    if not as_json:
+    if not how.as_json:
         _show(plan)
     if not plan.contents and not plan.branches:
         raise NotFound("no file matches")
-    if dry_run:
+    if how.dry_run:
         return None
 
     def is_served(branch: Branch) -> bool:
         return owners.find(settings.store, branch.data_set, branch.name) is not None
 
     check(plan, is_served)
-    if not yes and sys.stdin.isatty():
+    if not how.yes and sys.stdin.isatty():
         click.confirm("erase this for ever?", abort=True, err=True)
-    elif not yes:
+    elif not how.yes:
         raise InvalidInput("nobody is there to confirm it", hint="say --yes")
     with ExitStack() as owning:
         for branch in plan.branches:
             place = settings.store, branch.data_set, branch.name, "(vfs erase)"
             owning.enter_context(owners.owned(*place))
         on_progress = owning.enter_context(_progress())
-        return carry_out(repo, plan, on_progress)
+        return carry_out(repo, plan, on_progress, scrub=how.scrub)
 
 
 def _store_branches(settings: Settings, repo: Repository) -> None:

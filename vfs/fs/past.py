@@ -23,6 +23,7 @@ from vfs.errors import NoData
 from vfs.model.entry import FLAG_BLOB, PAST_XATTRS, Entry
 from vfs.recent import Recent
 from vfs.repo.births import birth
+from vfs.repo.blobs import FileReader
 from vfs.repo.history import Filter, history
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ class Past:
 
     def __init__(self, repo: Repository) -> None:
         self._repo = repo
+        self._files = FileReader(repo.reader)
         self._digests: Recent[ObjectId, bytes] = Recent(_KEPT)
         self._births: Recent[Number, Slot] = Recent(_KEPT)
         self._changes: Recent[tuple[ObjectId, Path], ObjectId] = Recent(_KEPT)
@@ -144,6 +146,17 @@ class Past:
             self._changes.put((start, path), found)
         return found
 
+    def erased(self, of: Subject) -> bytes:
+        """Return why some or all of the content is gone, and since when."""
+        entry = _committed(of)
+        if not entry.is_file or not entry.size:
+            raise NoData("it has no content")
+        for span in self._files.spans(entry):
+            erasure = self._repo.store.erasures.reason(span.content)
+            if erasure is not None:
+                return str(erasure).encode("utf-8", "surrogateescape")
+        raise NoData("nothing of it was erased")
+
 
 def _committed(of: Subject) -> Entry:
     if of.entry is None:
@@ -161,6 +174,7 @@ _ANSWERS: Final[dict[bytes, Callable[[Past, Subject], bytes]]] = {
     PAST_XATTRS + b"blake3": Past.blake3,
     PAST_XATTRS + b"commit": Past.commit,
     PAST_XATTRS + b"data_set": Past.data_set,
+    PAST_XATTRS + b"erased": Past.erased,
     PAST_XATTRS + b"introduced": Past.introduced,
     PAST_XATTRS + b"provenance": Past.provenance,
     PAST_XATTRS + b"revision": Past.revision,

@@ -72,7 +72,8 @@ def make_difference(repo: Repository, data_set: str, old: ObjectId, new: ObjectI
             provenance={"kind": "difference", "from": old.hex(), "to": new.hex()},
         )
         commit = ingest.add_object(Kind.COMMIT, record.encode())
-    repo.store.refs.add_slot(Slot(commit, data_set, difference_name(old, new)))
+        ingest.flush()
+        repo.store.refs.add_slot(Slot(commit, data_set, difference_name(old, new)))
 
 
 class _Directory:

@@ -114,16 +114,20 @@ class Ingest:
         self._env = env
         self._numbering = numbering
         self._writers = writers
-        self._announced = writers.announce()
         self._verify = verify
         self._when_erased = when_erased
         self._who = who
         self.erased: dict[ObjectId, Erasure] = {}
         """Objects that were erased before, and came again."""
-        with env.read() as txn:
-            if when_erased == "store":
-                require_finished(txn, env.tables)
-            self.generation = generation_in(txn, env.tables)
+        self._announced = writers.announce()
+        try:
+            with env.read() as txn:
+                if when_erased == "store":
+                    require_finished(txn, env.tables)
+                self.generation = generation_in(txn, env.tables)
+        except BaseException:
+            self._announced.close()
+            raise
         """What whoever refers to what is stored here has to compare (`require_generation`)."""
         self._lock = threading.Lock()
         self._claimed: set[tuple[bool, ObjectId]] = set()

@@ -52,14 +52,18 @@ class Settings:
 
     def delete(self, name: str) -> None:
         """Delete a setting, if it is there."""
-        self._env.write(lambda txn: txn.delete(name.encode(), db=self._env.tables["settings"]))
+        self._env.write(lambda txn: self.delete_in(txn, name))
+
+    def delete_in(self, txn: Txn, name: str) -> None:
+        """Delete a setting, if it is there, as part of *txn*."""
+        txn.delete(name.encode(), db=self._env.tables["settings"])
 
     def delete_all(self, prefix: str) -> None:
         """Delete all settings whose names begin with *prefix*."""
 
         def change(txn: Txn) -> None:
             for name in [name for name, _ in self._scan(txn, prefix)]:
-                txn.delete(name.encode(), db=self._env.tables["settings"])
+                self.delete_in(txn, name)
 
         self._env.write(change)
 

@@ -67,7 +67,7 @@ def _fetch(
     objects = size = 0
     if any(repo.store.refs.commit_slot(commit) is None for _, commit in commits):
         remote.refresh()
-        with repo.store.ingest() as ingest:
+        with repo.store.ingest(when_erased="note") as ingest:
             receiver = Receiver(repo.reader, ingest, remote, progress)
             new = _new_commits(repo, receiver, commits)
             acceptance = Acceptance(receiver, repo.nodes)

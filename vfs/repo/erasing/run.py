@@ -13,6 +13,7 @@ from vfs.repo.blobs import Content as FileContent
 from vfs.repo.blobs import FileReader
 from vfs.repo.erasing.plan import OnProgress, Plan, make_plan
 from vfs.repo.erasing.query import Query, Shared
+from vfs.repo.gc.lock import collecting
 from vfs.repo.importer.index import forget_all
 
 if TYPE_CHECKING:
@@ -61,13 +62,26 @@ def _not_committed(branch: Branch) -> Conflict:
 
 
 def carry_out(
-    repo: Repository, plan: Plan, on_progress: OnProgress, *, number: int | None = None
+    repo: Repository,
+    plan: Plan,
+    on_progress: OnProgress,
+    *,
+    number: int | None = None,
+    scrub: bool = True,
 ) -> Outcome:
     """Erase; with *number* go on with what that line of the audit record began.
 
     What comes to the store meanwhile is looked at before anything is erased that it may need.
-    Killed at any moment, it can be gone on with. Raises Conflict, StoreFull.
+    Killed at any moment, it can be gone on with. Without *scrub* the bytes stay on the disk, in
+    pages that are free, until something else is written there. Raises Conflict, StoreFull.
     """
+    with collecting(repo.store.path):
+        return _carry_out(repo, plan, on_progress, number, scrub=scrub)
+
+
+def _carry_out(
+    repo: Repository, plan: Plan, on_progress: OnProgress, number: int | None, *, scrub: bool
+) -> Outcome:
     erasures = repo.store.erasures
     who = identity.who()
     if number is None:
@@ -86,6 +100,8 @@ def carry_out(
         on_progress("objects overwritten", done)
 
     damaged = repo.store.overwrite_erased(overwritten)
+    if scrub:
+        repo.store.scrub(on_progress=lambda pages, _: on_progress("pages scrubbed", pages))
     facts: dict[str, JSON] = {
         "begun": number,
         "bytes": plan.bytes,
@@ -94,6 +110,7 @@ def carry_out(
         "damaged": [oid.hex() for oid in damaged],
         "kept_bytes": sum(content.kept_bytes for content in plan.contents),
         "reason": plan.query.reason,
+        "scrubbed": scrub,
     }
     erasures.end(number, facts, time_ns=now_ns(), who=who)
     return Outcome(number, plan, damaged)
@@ -122,11 +139,11 @@ def gone_at(repo: Repository, plan: Plan) -> dict[ObjectId, list[int]]:
     return found
 
 
-def resume(repo: Repository, on_progress: OnProgress) -> Outcome | None:
+def resume(repo: Repository, on_progress: OnProgress, *, scrub: bool = True) -> Outcome | None:
     """Finish the erase that was begun and not ended; None where there is none."""
     unfinished = repo.store.erasures.unfinished()
     if unfinished is None:
         return None
     number, line = unfinished
     plan = make_plan(repo, Query.of_facts(line.facts), on_progress)
-    return carry_out(repo, plan, on_progress, number=number)
+    return carry_out(repo, plan, on_progress, number=number, scrub=scrub)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from vfs.clock import now_ns
 from vfs.errors import Conflict, CorruptObject, StoreError, StoreFull
+from vfs.repo import identity
 from vfs.repo.gc.lock import collecting
 from vfs.repo.gc.mark import Marker
 from vfs.repo.gc.report import Expired, OnStage, Report, Stage
@@ -28,6 +29,7 @@ from vfs.store.shown import shown_slots
 
 if TYPE_CHECKING:
     from vfs.ids import ObjectId
+    from vfs.model.canonical import JSON
     from vfs.store.environment import Txn
     from vfs.store.store import Store
 
@@ -39,6 +41,8 @@ REPACK_SHARE: Final = 0.5
 PLAN_TRIES: Final = 50
 ROWS_AT_ONCE: Final = 2_000
 """Lines of logs and commits that one transaction removes at most; each is up to three rows."""
+
+EXPIRED_NOTED: Final = 1_000  # versions that a line of the audit record names
 
 _TOLD_EVERY: Final = 1000  # nodes
 
@@ -64,9 +68,32 @@ def collect(
     another process does the same, StoreError where damage hides what is needed.
     """
     with collecting(store.path):
+        if store.erasures.unfinished() is not None:
+            raise Conflict("an erase was interrupted", hint="finish it with: vfs erase --resume")
         store.settings.put(LAST, {"begun_ns": now_ns()})
         store.overlays.sweep()
-        return _Collecting(store, options, on_stage).run(on_wait)
+        report = _Collecting(store, options, on_stage).run(on_wait)
+        _note(store, report)
+        return report
+
+
+def _note(store: Store, report: Report) -> None:
+    """Add what was removed to the audit record."""
+    if not (report.objects or report.expired or report.log_lines):
+        return
+    facts: dict[str, JSON] = {
+        "bytes": report.stored_bytes,
+        "expired": [
+            {"commit": one.commit.hex(), "data_set": one.data_set, "reason": one.reason}
+            for one in report.expired[:EXPIRED_NOTED]
+        ],
+        "expired_count": len(report.expired),
+        "log_lines": report.log_lines,
+        "objects": report.objects,
+        "versions": report.versions,
+    }
+    time_ns, who = now_ns(), identity.who()
+    store.change(lambda txn: store.audit.append_in(txn, "gc", facts, time_ns=time_ns, who=who))
 
 
 def preview(store: Store, options: Collection, on_stage: OnStage = lambda _: None) -> Report:

@@ -1,4 +1,4 @@
-"""One collection at a time: a lock in the store, which the kernel drops with the process."""
+"""One process at a time that removes objects: a lock, which the kernel drops with the process."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def collecting(store: Path) -> Iterator[None]:
         except BlockingIOError:
             by = file.read().strip() or "?"
             raise Conflict(
-                f"process {by} collects garbage in this store already", hint="wait for its end"
+                f"process {by} removes something from this store already", hint="wait for its end"
             ) from None
         file.truncate(0)
         file.write(f"{os.getpid()}\n")

@@ -11,12 +11,16 @@ from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from vfs.clock import NS
+from vfs.clock import NS, now_ns
 from vfs.errors import StoreError
+from vfs.repo import identity
 
 if TYPE_CHECKING:
     from vfs.ids import ObjectId
+    from vfs.model.canonical import JSON
+    from vfs.store.environment import Txn
     from vfs.store.settings import Settings
+    from vfs.store.store import Store
 
 PREFIX: Final = "retention:"
 
@@ -93,13 +97,20 @@ def load_rules(settings: Settings) -> dict[str, Rules]:
     return {name: _rules(name, row) for name, row in rows}
 
 
-def save_rules(settings: Settings, data_set: str, rules: Rules | None) -> None:
+def save_rules(store: Store, data_set: str, rules: Rules | None) -> None:
     """Set the rules of a data set; with None there are none, and all of its history stays."""
-    if rules is None:
-        settings.delete(PREFIX + data_set)
-    else:
-        row = {name: count for name, count in asdict(rules).items() if count}
-        settings.put(PREFIX + data_set, row)
+    row = {name: count for name, count in asdict(rules).items() if count} if rules else {}
+    time_ns, who = now_ns(), identity.who()
+
+    def change(txn: Txn) -> None:
+        if row:
+            store.settings.put_in(txn, PREFIX + data_set, row)
+        else:
+            store.settings.delete_in(txn, PREFIX + data_set)
+        facts: dict[str, JSON] = {"data_set": data_set, "rules": row}
+        store.audit.append_in(txn, "retention.set", facts, time_ns=time_ns, who=who)
+
+    store.change(change)
 
 
 def _rules(data_set: str, row: dict[str, Any]) -> Rules:

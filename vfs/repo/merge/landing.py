@@ -76,6 +76,7 @@ def land(
                 new=new,
                 expected=old,
                 brought=leaves_brought(repo, new),
+                generation=ingest.generation,
             )
             for old, new in moves
         ]

@@ -56,7 +56,7 @@ def repair_objects(
         misplaced = [oid for oid in wanted if _is_misplaced_tree(held, oid)]
     own = StoreSource(store, "the store itself")
     done = []
-    with store.ingest(verify=True) as ingest:
+    with store.ingest(verify=True, when_erased="note") as ingest:
         for oid, damage in wanted.items():
             if oid not in misplaced and own.get(oid) is not None:
                 continue  # it is sound, and its damage another one

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
+from vfs.clock import now_ns
+from vfs.repo import identity
 from vfs.repo.fsck import Damage, Report, check_store
 from vfs.repo.fsck.report import OnProgress
 from vfs.repo.repair.numbers import repair_numbers
@@ -16,6 +18,10 @@ from vfs.repo.repair.refs import repair_references
 from vfs.repo.repair.sources import open_source
 from vfs.store.store import Store
 
+if TYPE_CHECKING:
+    from vfs.model.canonical import JSON
+
+DONE_NOTED: Final = 100  # lines that one line of the audit record names
 ROUNDS_MAX: Final = 100
 """A directory that is there again may show that others below it are missing: a round a level."""
 
@@ -60,7 +66,16 @@ def repair_store(
                 done += repair_objects(store, report.damages, others, dry_run=dry_run)
                 if kinds & {"number", "table"}:
                     done += repair_numbers(store, dry_run=dry_run)
+                if done and not dry_run:
+                    _note(store, done)
             repair.done += done
             if not done:
                 break
     return repair
+
+
+def _note(store: Store, done: list[str]) -> None:
+    """Add what was mended to the audit record."""
+    facts: dict[str, JSON] = {"count": len(done), "done": tuple(done[:DONE_NOTED])}
+    time_ns, who = now_ns(), identity.who()
+    store.change(lambda txn: store.audit.append_in(txn, "repair", facts, time_ns=time_ns, who=who))

@@ -100,7 +100,7 @@ def test_numbers_of_leaves_that_go_lead_to_others_with_the_same_entry(repo: Repo
     first = repo.store.refs.get("data", "main")
     assert first is not None
     commit(repo, {**tree, b"more": b"m"})
-    save_rules(repo.store.settings, "data", Rules(last=1))
+    save_rules(repo.store, "data", Rules(last=1))
     report = collected(repo)
     assert [one.commit for one in report.expired] == [first.commit]
     root = repo.commit(repo.resolve("data").commit).root
@@ -186,7 +186,7 @@ def test_damaged_contents_stay_where_they_are(
 def test_only_one_at_a_time(repo: Repository) -> None:
     with (
         collecting(repo.store.path),
-        pytest.raises(Conflict, match=f"process {os.getpid()} collects"),
+        pytest.raises(Conflict, match=f"process {os.getpid()} removes"),
     ):
         collect(repo.store, NOW)
 
@@ -197,7 +197,7 @@ def test_what_a_mount_has_shown_stays_until_it_ends(repo: Repository) -> None:
     slot = repo.resolve("data", "t").slot
     head = commit(repo, {b"a": b"2"}).commit
     repo.delete_ref("data", "t", kind="tag")
-    save_rules(repo.store.settings, "data", Rules(last=1))
+    save_rules(repo.store, "data", Rules(last=1))
     with ShownSlots(repo.store.path, "mnt") as slots:
         slots.note(slot)
         report = collected(repo)
@@ -211,7 +211,7 @@ def test_what_a_mount_has_shown_stays_until_it_ends(repo: Repository) -> None:
 def test_a_pruned_version_says_so(repo: Repository) -> None:
     first = commit(repo, {b"a": b"1"}, message="the first").commit
     commit(repo, {b"a": b"2"})
-    save_rules(repo.store.settings, "data", Rules(last=1, daily=1))
+    save_rules(repo.store, "data", Rules(last=1, daily=1))
     collected(repo)
     assert [record.message for _, record in repo.log("data")] == ["a version", "the first"]
     for revision in (first.hex(), "main~1"):
@@ -220,7 +220,7 @@ def test_a_pruned_version_says_so(repo: Repository) -> None:
     with pytest.raises(NotFound, match="was removed"):
         repo.set_tag("data", "old", first, why="test")
     assert repo.resolve("data", "main~1", pruned=True).commit == first
-    save_rules(repo.store.settings, "data", None)
+    save_rules(repo.store, "data", None)
     assert collected(repo).expired == []
 
 
@@ -228,6 +228,6 @@ def test_equal_content_is_not_pruned(repo: Repository) -> None:
     first = commit(repo, {b"a": b"1"}).commit
     commit(repo, {b"a": b"2"})
     commit(repo, {b"a": b"1"})
-    save_rules(repo.store.settings, "data", Rules(last=1))
+    save_rules(repo.store, "data", Rules(last=1))
     assert len(collected(repo).expired) == 1
     assert version(repo, first) == {b"a": b"1"}

@@ -68,9 +68,9 @@ def test_times_before_1970() -> None:
 def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
     rules = Rules(last=3, within_s=7)
     with Store.create(tmp_path / "store") as store:
-        save_rules(store.settings, "data", rules)
-        save_rules(store.settings, "other", Rules(yearly=1))
-        save_rules(store.settings, "other", None)
+        save_rules(store, "data", rules)
+        save_rules(store, "other", Rules(yearly=1))
+        save_rules(store, "other", None)
         assert load_rules(store.settings) == {"data": rules}
 
 
