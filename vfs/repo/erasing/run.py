@@ -62,30 +62,24 @@ def _not_committed(branch: Branch) -> Conflict:
 
 
 def carry_out(
-    repo: Repository,
-    plan: Plan,
-    on_progress: OnProgress,
-    *,
-    number: int | None = None,
-    scrub: bool = True,
+    repo: Repository, plan: Plan, on_progress: OnProgress, *, scrub: bool = True
 ) -> Outcome:
-    """Erase; with *number* go on with what that line of the audit record began.
+    """Erase.
 
     What comes to the store meanwhile is looked at before anything is erased that it may need.
-    Killed at any moment, it can be gone on with. Without *scrub* the bytes stay on the disk, in
-    pages that are free, until something else is written there. Raises Conflict, StoreFull.
+    Killed at any moment, it can be gone on with (`resume`). Without *scrub* the bytes stay on the
+    disk, in pages that are free, until something else is written there. Raises Conflict, StoreFull.
     """
     with collecting(repo.store.path):
+        facts, who = plan.query.facts(), identity.who()
+        number = repo.store.erasures.begin(facts, time_ns=now_ns(), who=who)
         return _carry_out(repo, plan, on_progress, number, scrub=scrub)
 
 
 def _carry_out(
-    repo: Repository, plan: Plan, on_progress: OnProgress, number: int | None, *, scrub: bool
+    repo: Repository, plan: Plan, on_progress: OnProgress, number: int, *, scrub: bool
 ) -> Outcome:
     erasures = repo.store.erasures
-    who = identity.who()
-    if number is None:
-        number = erasures.begin(plan.query.facts(), time_ns=now_ns(), who=who)
     plan = _mark(repo, plan, number, on_progress)
     for branch in plan.branches:
         if not repo.store.overlays.renew(branch.data_set, branch.name):
@@ -112,7 +106,7 @@ def _carry_out(
         "reason": plan.query.reason,
         "scrubbed": scrub,
     }
-    erasures.end(number, facts, time_ns=now_ns(), who=who)
+    erasures.end(number, facts, time_ns=now_ns(), who=identity.who())
     return Outcome(number, plan, damaged)
 
 
@@ -140,10 +134,14 @@ def gone_at(repo: Repository, plan: Plan) -> dict[ObjectId, list[int]]:
 
 
 def resume(repo: Repository, on_progress: OnProgress, *, scrub: bool = True) -> Outcome | None:
-    """Finish the erase that was begun and not ended; None where there is none."""
-    unfinished = repo.store.erasures.unfinished()
-    if unfinished is None:
-        return None
-    number, line = unfinished
-    plan = make_plan(repo, Query.of_facts(line.facts), on_progress)
-    return carry_out(repo, plan, on_progress, number=number, scrub=scrub)
+    """Finish the erase that was begun and not ended; None where there is none.
+
+    Raises Conflict, as while another process is at it, and StoreFull.
+    """
+    with collecting(repo.store.path):
+        unfinished = repo.store.erasures.unfinished()
+        if unfinished is None:
+            return None
+        number, line = unfinished
+        plan = make_plan(repo, Query.of_facts(line.facts), on_progress)
+        return _carry_out(repo, plan, on_progress, number, scrub=scrub)

@@ -79,6 +79,7 @@ def test_no_byte_is_left_and_all_else_is_the_same(
     assert contents(repo) == before
     assert not has_marker(all_blocks(repo))
     assert not has_marker(compacted(repo, tmp_path / "after"))
+    assert not has_marker((repo.store.path / "data.mdb").read_bytes())
     for version in ("v0", "v1", "v2", "main"):
         with pytest.raises(Erased, match="asked to"):
             read(repo, f"data@{version}:people/jane.txt")
