@@ -63,7 +63,7 @@ class Garbage(RuleBasedStateMachine):
     def make(self) -> None:
         for name in ("data", "ruled"):
             self.repo.create_data_set(name)
-        save_rules(self.repo.store.settings, "ruled", Rules(last=1))
+        save_rules(self.repo.store, "ruled", Rules(last=1))
 
     @rule(data_set=st.sampled_from(("data", "ruled")), plan=TREES)
     def commit(self, data_set: str, plan: dict[bytes, object]) -> None:
