@@ -214,14 +214,6 @@ class Leaf:
         """Say whether any entry is a directory."""
         return 1 in self._marks(len(self))
 
-    def directories(self) -> Iterator[int]:
-        """Yield the indices of the entries that are directories."""
-        marks = self._marks(len(self))
-        at = marks.find(1)
-        while at >= 0:
-            yield at
-            at = marks.find(1, at + 1)
-
     def _marks(self, end: int) -> bytes:
         """Return a byte for each entry before *end*: 1 for a directory, else 0."""
         # One byte of each record, all at once: a leaf without directories costs no loop.

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Final
 from vfs.errors import CorruptObject
 from vfs.ids import NO_CONTENT
 from vfs.model.node import Inner, Leaf
-from vfs.repo.trees import Nodes, find
+from vfs.repo.treediff import pairs
+from vfs.repo.trees import Nodes
 from vfs.store.births import SEVERAL, Brought
 
 if TYPE_CHECKING:
@@ -115,12 +116,11 @@ def _new_leaves(
             leaf = nodes.get(leaf_id)
             assert isinstance(leaf, Leaf)
             yield leaf_id, leaf
-            for index in leaf.directories():
-                entry = leaf.entry(index)
-                was = None if old == NO_CONTENT else find(nodes, old, entry.name)
-                before = was.entry.content if was and was.entry.is_dir else NO_CONTENT
-                if before != entry.content:
-                    waiting.append((before, entry.content))
+        for was, now in pairs(nodes, old, new):
+            if now is not None and now.is_dir:
+                before = was.content if was and was.is_dir else NO_CONTENT
+                if before != now.content:
+                    waiting.append((before, now.content))
 
 
 def _leaves_beside(nodes: Nodes, old: ObjectId, new: ObjectId) -> list[ObjectId]:
