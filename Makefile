@@ -4,7 +4,7 @@ PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-s3 check format
-.PHONY: bench bench-read bench-write bench-scale bench-history clean
+.PHONY: bench bench-scale bench-history bench-growth clean
 
 help:            ## this list
 	@grep -hE '^[a-z-]+: .*##|^[a-z-]+:  *##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -32,21 +32,18 @@ format: setup    ## let ruff sort imports and lay the code out
 	$(BIN)/ruff check --fix --select I .
 	$(BIN)/ruff format .
 
-bench: bench-read bench-write  ## both of the next two
-
-bench-read: setup  ## import and reading, against borg, restic and squashfuse
+bench: setup     ## vfs beside whatever else can be installed; BENCH_ARGS=--help lists workloads
 	@scripts/setup.sh --bench
-	$(BIN)/python scripts/bench_read.py $(BENCH_ARGS)
-
-bench-write: setup  ## writing to a branch, against fuse-overlayfs and S3QL
-	@scripts/setup.sh --bench
-	$(BIN)/python scripts/bench_write.py $(BENCH_ARGS)
+	$(BIN)/python scripts/bench.py $(BENCH_ARGS)
 
 bench-scale: setup  ## 100,000 files in two versions, a directory of a million, a growing CSV
 	$(BIN)/python scripts/bench_scale.py $(BENCH_ARGS)
 
 bench-history: setup  ## commands on 1,000 versions of 1,000,000 files
 	$(BIN)/python scripts/bench_history.py $(BENCH_ARGS)
+
+bench-growth: setup  ## time and memory of commands by the number of files and of versions
+	$(BIN)/python scripts/bench_growth.py $(BENCH_ARGS)
 
 clean:           ## all that the other targets have made
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build dist

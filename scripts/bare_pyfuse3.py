@@ -1,7 +1,7 @@
 """The floor for a file system in Python: one that keeps names and attributes, and drops the bytes.
 
 Nothing is stored or can be read back. It is served by the loop that serves a branch, with the same
-handshake; a peer in `bench_write`.
+handshake; a peer of the bench.
 """
 
 from __future__ import annotations

@@ -104,14 +104,14 @@ class Changes:
             self._repo.commit_root("data", branch, make_root, ingest=ingest, message=message)
 
 
-def lengthen(store: Path, versions: int) -> str:
+def lengthen(store: Path, versions: int, pairs: int = TIMES) -> str:
     """Add versions, and pairs of branches to merge; return a path with a history."""
     with Repository.open(store) as repo:
         changes = Changes(repo)
         for number in range(versions):
             changes.commit("main", f"version {number}")
         base = repo.resolve("data").commit
-        for number in range(TIMES):
+        for number in range(pairs):
             for side in ("ours", "theirs"):
                 name = f"{side}{number}"
                 repo.set_branch("data", name, base, expected=None, why="to be merged")

@@ -132,7 +132,7 @@ def huge_directory(bench: Bench, count: int) -> None:
     seconds = []
     for _ in range(5):
         with bench.mounted():
-            directory = bench.mountpoint / "data@main" / "huge"
+            directory = bench.mountpoint / "data@v1" / "huge"
             directory.lstat()
             path = directory / f"f{rng.randrange(count):07}"
             seconds.append(measure.clock(path.lstat))

@@ -1,4 +1,4 @@
-"""What a branch costs by the number of its files and of its changes; a part of `bench_write`.
+"""What a branch costs by the number of its files and of its changes; a part of `bench`.
 
 Needs no peers: each figure has an aim of its own beside it.
 """
@@ -253,16 +253,11 @@ def growing(branch: Branch, costs: Costs, new: int) -> None:
         seconds = measure.clock(lambda: branch.run("status", branch.target))
         costs.add(f"status of {new:,} new files, the command", seconds * 1000, "ms")
         command: Command = ["commit", branch.target, "-m", "bench", "--json"]
-        with measure.watching(of_children) as ours:
+        with measure.watching(measure.of_children) as ours:
             told = json.loads(branch.run(*command))
         costs.add(f"commit of {new:,} new files", new / told["seconds"], "files/s", 20_000)
         costs.add("   peak RssAnon of the committing process", ours.bytes / MIB, "MiB")
     costs.add("   peak RssAnon of the serving process", peak.bytes / MIB, "MiB", RSS_MIB)
-
-
-def of_children() -> int:
-    """Return the anonymous memory of the largest process that this one waits for."""
-    return max(map(measure.rss_anon, measure.process_tree(os.getpid())[1:]), default=0)
 
 
 def write_files(top: Path, count: int) -> None:

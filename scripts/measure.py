@@ -128,7 +128,7 @@ def watching(figure: Callable[[], int]) -> Iterator[Peak]:
 
 
 def run_watched(
-    command: Sequence[str | Path], *, cwd: Path, env: Mapping[str, str]
+    command: Sequence[str | Path], *, cwd: Path, env: Mapping[str, str] | None
 ) -> tuple[float, int]:
     """Run a command; return its seconds and the peak of its processes' anonymous memory."""
     start = time.perf_counter()
@@ -143,9 +143,14 @@ def run_watched(
     return seconds, peak.bytes
 
 
+def of_children() -> int:
+    """Return the anonymous memory of the largest process that this one waits for, in bytes."""
+    return max(map(rss_anon, process_tree(os.getpid())[1:]), default=0)
+
+
 @contextlib.contextmanager
 def mounted(
-    command: Sequence[str | Path], mountpoint: Path, env: Mapping[str, str]
+    command: Sequence[str | Path], mountpoint: Path, env: Mapping[str, str] | None
 ) -> Iterator[int]:
     """Run *command*, which mounts and stays in the foreground; yield its pid; unmount."""
     mountpoint.mkdir(exist_ok=True)
@@ -182,17 +187,33 @@ def workspace(parent: Path) -> Iterator[Path]:
 
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, stop)
-    path = Path(tempfile.mkdtemp(prefix="vfs-bench.", dir=parent))
+    path = Path(tempfile.mkdtemp(prefix="vfs-bench.", dir=parent.resolve()))
     try:
         yield path
     finally:
         shutil.rmtree(path, ignore_errors=True)
 
 
-def machine() -> dict[str, str | int]:
+def load() -> float:
+    """Return how many processes wanted to run, on average over the last minute."""
+    return round(os.getloadavg()[0], 1)
+
+
+def processor() -> str:
+    """Return what the processor says it is."""
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        key, _, value = line.partition(":")
+        if key.strip() == "model name":
+            return value.strip()
+    return platform.machine()
+
+
+def machine() -> dict[str, str | int | float]:
     """Describe where a figure was measured."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return {
+        "load": load(),
+        "processor": processor(),
         "kernel": platform.release(),
         "python": platform.python_version(),
         "cores": os.cpu_count() or 1,

@@ -18,11 +18,16 @@ class Peer:
     """One way to keep a directory tree and to read it back."""
 
     name: str
+    directory = ""  # of its own, in the bench's; by default its name
     programs: tuple[str, ...] = ()
+    version_command: tuple[str, ...] = ()
     keeps_content = True
+    imports = True  # False: what is read is another peer's, or made up
+    remembers = False  # an import again stores nothing that was there before
 
     def __init__(self, work: Path) -> None:
-        self.home = work / self.name.replace(" ", "-")
+        self.directory = self.directory or self.name.replace(" ", "-")
+        self.home = work / self.directory
         self.store = self.home / "store"
         self.env = {**os.environ, "HOME": str(self.home)}
 
@@ -30,20 +35,30 @@ class Peer:
         """Return the first program that is not installed."""
         return next((name for name in self.programs if shutil.which(name) is None), None)
 
+    def version(self) -> str:
+        """Return what it says of itself; nothing where it is as old as the machine."""
+        if not self.version_command:
+            return ""
+        done = subprocess.run(self.version_command, capture_output=True, text=True, check=False)
+        lines = (done.stderr + done.stdout).strip().splitlines()
+        return next((line for line in lines if self.name in line), lines[0] if lines else "")
+
     def renew(self) -> None:
         """Make the store anew, with nothing in it."""
         shutil.rmtree(self.home, ignore_errors=True)
         self.home.mkdir()
         for command in self.init_commands():
-            subprocess.run(
-                command, env=self.env, check=True, stdout=subprocess.DEVNULL, cwd=self.home
+            done = subprocess.run(
+                command, env=self.env, cwd=self.home, capture_output=True, text=True, check=False
             )
+            if done.returncode:
+                sys.exit(f"{command[0]} failed: {done.stderr.strip()}")
 
     def init_commands(self) -> list[Command]:
         return []
 
-    def import_command(self) -> Command:
-        """Return the command that imports its working directory."""
+    def import_command(self, version: str = "bench") -> Command:
+        """Return the command that imports its working directory as a version."""
         raise NotImplementedError
 
     def base_command(self) -> Command | None:
@@ -64,6 +79,13 @@ class Peer:
 
 class Vfs(Peer):
     name = "vfs"
+    version_command: tuple[str, ...] = (
+        sys.executable,
+        "-m",
+        "vfs",
+        "--version",
+    )
+    remembers = True
 
     def __init__(self, work: Path) -> None:
         super().__init__(work)
@@ -73,37 +95,48 @@ class Vfs(Peer):
     def init_commands(self) -> list[Command]:
         return [[*self.command, "init"], [*self.command, "create", "data"]]
 
-    def import_command(self) -> Command:
-        return [*self.command, "import", ".", "data", "-m", "bench"]
+    def import_command(self, version: str = "bench") -> Command:
+        return [*self.command, "import", ".", "data", "-m", version, "--tag", version]
 
     def mount_command(self, mountpoint: Path) -> Command:
         return [*self.command, "mount", "--foreground", mountpoint]
 
     def view(self, mountpoint: Path) -> Path:
-        return mountpoint / "data@main"
+        return mountpoint / "data@bench"  # not main: a branch is served by a process of its own
 
 
-class Plain(Peer):
-    """A copy on the machine's own file system."""
+class VfsOneWorker(Vfs):
+    """The same store, served by one process."""
 
-    name = "plain copy"
+    name = "vfs, 1 worker"
+    directory = Vfs.name
+    imports = False
 
-    def import_command(self) -> Command:
-        return ["sh", "-c", f"cp -a . '{self.store}' && sync -f '{self.store}'"]
+    def mount_command(self, mountpoint: Path) -> Command:
+        return [*super().mount_command(mountpoint), "--workers", "1"]
 
-    def mount_command(self, mountpoint: Path) -> None:
-        del mountpoint
 
-    def view(self, mountpoint: Path) -> Path:
-        del mountpoint
-        return self.store
+class BareReader(Peer):
+    """Names and sizes of the source, and bytes that are made up: the floor for pyfuse3."""
+
+    name = "bare pyfuse3"
+    keeps_content = False
+    imports = False
+
+    def mount_command(self, mountpoint: Path) -> Command:
+        script = Path(__file__).with_name("bare_reader.py")
+        return [sys.executable, script, self.home.parent / "source", mountpoint]
 
 
 class Squashfuse(Peer):
     name = "squashfuse"
     programs = ("mksquashfs", "squashfuse")
+    version_command: tuple[str, ...] = (
+        "squashfuse",
+        "--help",
+    )
 
-    def import_command(self) -> Command:
+    def import_command(self, version: str = "bench") -> Command:
         zstd = ["-comp", "zstd", "-Xcompression-level", "3"]
         return ["mksquashfs", ".", self.store, *zstd, "-noappend", "-quiet", "-no-progress"]
 
@@ -114,6 +147,11 @@ class Squashfuse(Peer):
 class Borg(Peer):
     name = "borg"
     programs = ("borg",)
+    version_command: tuple[str, ...] = (
+        "borg",
+        "--version",
+    )
+    remembers = True
 
     def __init__(self, work: Path) -> None:
         super().__init__(work)
@@ -126,8 +164,8 @@ class Borg(Peer):
     def init_commands(self) -> list[Command]:
         return [["borg", "init", "-e", "none"]]
 
-    def import_command(self) -> Command:
-        return ["borg", "create", "-C", "zstd", "::bench", "."]
+    def import_command(self, version: str = "bench") -> Command:
+        return ["borg", "create", "-C", "zstd", f"::{version}", "."]
 
     def mount_command(self, mountpoint: Path) -> Command:
         return ["borg", "mount", "-f", "::bench", mountpoint]
@@ -136,6 +174,11 @@ class Borg(Peer):
 class Restic(Peer):
     name = "restic"
     programs = ("restic",)
+    version_command: tuple[str, ...] = (
+        "restic",
+        "version",
+    )
+    remembers = True
 
     def __init__(self, work: Path) -> None:
         super().__init__(work)
@@ -148,8 +191,8 @@ class Restic(Peer):
     def init_commands(self) -> list[Command]:
         return [["restic", "init"]]
 
-    def import_command(self) -> Command:
-        return ["restic", "backup", "--quiet", "."]
+    def import_command(self, version: str = "bench") -> Command:
+        return ["restic", "backup", "--quiet", "--tag", version, "."]
 
     def mount_command(self, mountpoint: Path) -> Command:
         return ["restic", "mount", mountpoint]
@@ -158,10 +201,38 @@ class Restic(Peer):
         return mountpoint / "snapshots" / "latest"
 
 
+class Bup(Peer):
+    name = "bup"
+    programs = ("bup",)
+    version_command: tuple[str, ...] = (
+        "bup",
+        "--version",
+    )
+    remembers = True
+
+    def __init__(self, work: Path) -> None:
+        super().__init__(work)
+        self.env["BUP_DIR"] = str(self.store)
+
+    def init_commands(self) -> list[Command]:
+        return [["bup", "init"]]
+
+    def import_command(self, version: str = "bench") -> Command:
+        del version  # it names them by their time
+        return ["sh", "-c", "bup index -u . && bup save -q --strip -n bench ."]
+
+    def mount_command(self, mountpoint: Path) -> Command:
+        return ["bup", "fuse", "-f", mountpoint]
+
+    def view(self, mountpoint: Path) -> Path:
+        return mountpoint / "bench" / "latest"
+
+
 class VfsBranch(Vfs):
     """A branch, mounted to be written to."""
 
     branch = "data@main"
+    directory = "vfs-branch"
 
     def base_command(self) -> Command:
         return self.import_command()
@@ -186,6 +257,10 @@ class Directory(Peer):
         # What stat calls ext2/ext3 has been ext4 for a long time.
         self.name = "ext4" if kind == "ext2/ext3" else kind
 
+    def import_command(self, version: str = "bench") -> Command:
+        del version
+        return ["sh", "-c", f"cp -a . '{self.store}' && sync -f '{self.store}'"]
+
     def base_command(self) -> Command:
         return ["cp", "-a", ".", self.store]
 
@@ -202,6 +277,10 @@ class FuseOverlayfs(Peer):
 
     name = "fuse-overlayfs"
     programs = ("fuse-overlayfs",)
+    version_command: tuple[str, ...] = (
+        "fuse-overlayfs",
+        "--version",
+    )
 
     def init_commands(self) -> list[Command]:
         return [["mkdir", "upper", "scratch"]]
@@ -246,7 +325,3 @@ class S3ql(Peer):
 
     def mount_command(self, mountpoint: Path) -> Command:
         return ["mount.s3ql", "--fg", *self._options(), f"local://{self.store}", mountpoint]
-
-
-ALL: tuple[type[Peer], ...] = (Vfs, Plain, Squashfuse, Borg, Restic)
-WRITABLE: tuple[type[Peer], ...] = (VfsBranch, Directory, FuseOverlayfs, BarePyfuse3, S3ql)

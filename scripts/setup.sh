@@ -55,6 +55,9 @@ missing_peers() {
     command -v squashfuse >/dev/null || echo squashfuse
     command -v mksquashfs >/dev/null || echo squashfs-tools
     command -v fuse-overlayfs >/dev/null || echo fuse-overlayfs
+    command -v bup >/dev/null || echo bup
+    # Recommended by bup only, and what its mount is made with.
+    /usr/bin/python3 -c 'import fuse' 2>/dev/null || echo python3-fuse
 }
 
 install_packages() {
@@ -78,6 +81,7 @@ main() {
     if [ "${1:-}" = --bench ]; then
         mapfile -t packages < <(missing_peers)
         install_packages "${packages[@]}"
+        .venv/bin/python -m pip install -q --disable-pip-version-check -e '.[bench]'
         return
     fi
 
