@@ -35,7 +35,7 @@ SUITES: tuple[type[Suite], ...] = (
     DedupSuite,
 )
 BRANCH = "branch"
-WIDTH = 150  # columns, where the tables go into a file
+WIDTH = 190  # columns, where the tables go into a file
 
 
 def arguments() -> argparse.Namespace:
