@@ -146,13 +146,7 @@ class Command(click.Command):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; what the floors below log is shown as lines on standard error."""
-        import logging
-
-        class Lines(logging.Handler):
-            def emit(self, record: logging.LogRecord) -> None:
-                warn(record.getMessage())
-
-        logging.basicConfig(handlers=[Lines(logging.WARNING)])
+        log_lines()
         return super().invoke(ctx)
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -193,6 +187,17 @@ def fail(message: str, *, hint: str = "") -> None:
 def warn(message: str) -> None:
     """Write a line about something left undone to standard error."""
     click.secho(f"vfs: {_one_line(message)}", err=True, fg="yellow", color=_color())
+
+
+def log_lines() -> None:
+    """Show what the floors below warn of as lines on standard error."""
+    import logging
+
+    class Lines(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            warn(record.getMessage())
+
+    logging.basicConfig(handlers=[Lines(logging.WARNING)])
 
 
 def note(message: str) -> None:
