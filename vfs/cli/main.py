@@ -48,6 +48,9 @@ SECTIONS: Final[Mapping[str, Mapping[str, Lazy]]] = {
         "mount": Lazy("vfs.cli.mounting", "mount", "Show versions as files."),
         "umount": Lazy("vfs.cli.mounting", "umount", "End a mount."),
         "mounts": Lazy("vfs.cli.mounting", "mounts", "List the mounts."),
+        "volume-plugin": Lazy(
+            "vfs.cli.volumes", "volume_plugin", "Give Docker and Podman versions as volumes."
+        ),
     },
     "Write to it": {
         "status": Lazy("vfs.cli.branches", "status", "Show what changed in a branch."),

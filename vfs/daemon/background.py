@@ -55,6 +55,7 @@ def _become_daemon(serve: Callable[[Callable[[], None]], None], writer: int, log
         if os.fork():
             os._exit(0)
         os.chdir("/")
+        os.environ.pop("NOTIFY_SOCKET", None)  # it tells of the process that started this one
         with Path(os.devnull).open("r+b") as null:
             os.dup2(null.fileno(), 0)
             os.dup2(null.fileno(), 1)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from vfs import mountinfo
-from vfs.daemon import collecting, logs, making, mounts, registry, sockets
+from vfs.daemon import collecting, logs, making, mounts, notify, registry, sockets
 from vfs.daemon.arrivals import Arrivals
 from vfs.daemon.checks import check
 from vfs.daemon.registry import Record
@@ -110,8 +110,12 @@ def _start(
         with registry.registered(replace(record, pid=os.getpid())):
             run(ready)
 
+    def answers() -> None:
+        log.info("%s answers", spec.mountpoint)
+        notify.tell(notify.READY)
+
     if spec.foreground:
-        registered(lambda: log.info("%s answers", spec.mountpoint))
+        registered(answers)
         return
     from vfs.daemon.background import in_background  # noqa: PLC0415 - `umount` needs it not
 

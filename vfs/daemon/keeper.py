@@ -22,7 +22,7 @@ from typing import Final
 
 from vfs import mountinfo
 from vfs.daemon import branch as process
-from vfs.daemon import making, owners
+from vfs.daemon import making, notify, owners
 from vfs.daemon.branch import BranchSpec, Place
 from vfs.daemon.children import ended, how, kill
 from vfs.daemon.companion import LET_GO
@@ -298,6 +298,8 @@ class Keeper:
 
     def _end(self) -> None:
         """End all processes: each stores what was written, and those that can't are killed."""
+        if self._alone is not None:
+            notify.tell(notify.STOPPING)
         if self._told == LET_GO:
             self._told = 0
             self._await_users()

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from vfs.daemon import mounts
+from vfs.daemon import mounts, notify
 from vfs.daemon.children import ended, how, kill
 from vfs.daemon.companion import LET_GO, READY, Companion, Task
 from vfs.daemon.crashes import CrashPolicy
@@ -267,6 +267,7 @@ class Supervisor:
         Branches, which are mounted inside, come before, and take as long as they take to store
         what was written.
         """
+        notify.tell(notify.STOPPING)
         if self._companion is not None:
             self._companion.end(signal.SIGTERM if self._told else LET_GO)
         mount = mounts.mount_at(Path(self._mountpoint))
