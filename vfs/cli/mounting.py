@@ -82,6 +82,7 @@ def _absolute(path: Path) -> Path:
         ("Mount one branch alone, to write to it", "vfs mount data@exp /srv/exp"),
         ("For all users, executables not to be run", "vfs mount /mnt --allow-other -o noexec"),
         ("In a container or a service: do not return", "vfs mount --foreground /mnt"),
+        ("Serve a FUSE device that a helper has mounted", "vfs mount -f data@v3 /dev/fd/5"),
         ("End it", "vfs umount /mnt"),
     ),
 )

@@ -6,6 +6,7 @@ import errno
 import logging
 import os
 import shutil
+import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -20,17 +21,38 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 FUSE_DEVICE: Final = Path("/dev/fuse")
+FUSE_DEVICE_NUMBER: Final = os.makedev(10, 229)  # linux/miscdevice.h
 FUSE_CONF: Final = Path("/etc/fuse.conf")
 
 
 def check(spec: MountSpec) -> None:
     """Raise MountProblem for all that can be known beforehand, with a hint; clear a dead mount."""
     spec.libfuse_options(writable=not spec.read_only)
+    if spec.descriptor is not None:
+        _check_descriptor(spec.descriptor, foreground=spec.foreground)
+        return
     options = split(spec.options)
     _check_fuse(allow_other=spec.allow_other or bool({"allow_other", "allow_root"} & {*options}))
     mountpoint = mounts.real_path(spec.mountpoint)
     _check_mounted(mountpoint)
     _check_directory(mountpoint, may_be_full="nonempty" in options)
+
+
+def _check_descriptor(descriptor: int, *, foreground: bool) -> None:
+    try:
+        facts = os.fstat(descriptor)
+    except OSError:
+        raise MountProblem(
+            f"there is no descriptor {descriptor}", hint="whoever starts vfs passes it on, open"
+        ) from None
+    if not stat.S_ISCHR(facts.st_mode) or facts.st_rdev != FUSE_DEVICE_NUMBER:
+        raise MountProblem(
+            f"descriptor {descriptor} is not of {FUSE_DEVICE}", hint="open that, and mount it"
+        )
+    if not foreground:
+        raise MountProblem(
+            "what a descriptor serves has to stay with who passed it", hint="add --foreground"
+        )
 
 
 def _check_fuse(*, allow_other: bool) -> None:

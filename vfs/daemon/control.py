@@ -67,6 +67,11 @@ def mount(spec: MountSpec) -> None:
     shown = ShownSlots(spec.store, registry.mount_id(str(spec.mountpoint)))
     what = _find_out(spec, shown)
     if isinstance(what, BranchName):
+        if spec.descriptor is not None:
+            raise MountProblem(
+                f"{what.data_set}@{what.name} can't be written to through a descriptor",
+                hint="show it as it was committed last: --read-only",
+            )
         spec = replace(spec, target=Target(what.data_set, what.name), workers=1)
         _start(spec, functools.partial(_run_branch, spec, what), writable=True)
         return
@@ -146,7 +151,7 @@ def _run_view(
     mountpoint = str(spec.mountpoint)
     with watched_signals(), shown or nullcontext():
         supervisor = Supervisor(
-            Session(mountpoint, spec.libfuse_options(writable=companion is not None)),
+            Session(spec.libfuse_mountpoint, spec.libfuse_options(writable=companion is not None)),
             mountpoint,
             open_view,
             workers=spec.workers,
@@ -224,6 +229,8 @@ def _find_out(spec: MountSpec, shown: ShownSlots) -> BranchName | Callable[[], V
 
 def _no_branches(spec: MountSpec) -> str:
     """Say what keeps branches from being mounted in the hub; empty where nothing does."""
+    if spec.descriptor is not None:
+        return "they can't be mounted inside of what a descriptor serves"
     data = spec.store / "data.mdb"
     if data.exists() and not os.access(data, os.W_OK):
         return f"the store {spec.store} can't be written"

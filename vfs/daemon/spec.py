@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from vfs.model.names import Target
 
 DIRTY_LIMIT_BYTES: Final = 256 << 20
+
+_DESCRIPTOR: Final = re.compile(r"/dev/fd/([0-9]{1,6})")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,16 +32,32 @@ class MountSpec:
     foreground: bool = False
     read_only: bool = False  # a branch, too, is shown as it was committed last
     dirty_limit: int = DIRTY_LIMIT_BYTES  # of what each branch holds in memory
+    descriptor: int | None = None  # of a FUSE device that somebody else has mounted
 
     def settled(self) -> MountSpec:
-        """Return the same with absolute paths, and `ro` among the options taken at its word."""
+        """Return the same with absolute paths, and `ro` among the options taken at its word.
+
+        A mount point /dev/fd/N is a descriptor of this process.
+        """
+        descriptor, mountpoint = self.descriptor, self.mountpoint
+        if match := _DESCRIPTOR.fullmatch(str(mountpoint)):
+            descriptor = int(match[1])
+            mountpoint = Path(f"/proc/{os.getpid()}/fd/{descriptor}")  # a name of its own
+        elif descriptor is None:
+            mountpoint = mounts.real_path(mountpoint)
         return replace(
             self,
             store=self.store.resolve(),
-            mountpoint=mounts.real_path(self.mountpoint),
+            mountpoint=mountpoint,
+            descriptor=descriptor,
             workers=max(1, self.workers),
             read_only=self.read_only or wants_read_only(self.options),
         )
+
+    @property
+    def libfuse_mountpoint(self) -> str:
+        """What libfuse takes for the mount point: it does not mount what is a descriptor."""
+        return str(self.mountpoint) if self.descriptor is None else f"/dev/fd/{self.descriptor}"
 
     @property
     def may_nest(self) -> bool:

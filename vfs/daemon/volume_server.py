@@ -23,7 +23,7 @@ from typing import Any, Final
 
 from vfs.daemon import notify
 from vfs.daemon.volumes import Volumes
-from vfs.errors import InvalidInput, MountProblem, VfsError
+from vfs.errors import InvalidInput, MountProblem, NotFound, VfsError
 
 log = logging.getLogger(__name__)
 
@@ -133,6 +133,7 @@ def _text(request: Request, name: str) -> str:
 
 class _Handler(BaseHTTPRequestHandler):
     timeout = REQUEST_SECONDS
+    wbufsize = -1  # one packet: Podman closes its end when it has seen the first line
     server: _Server
 
     def do_POST(self) -> None:
@@ -145,7 +146,8 @@ class _Handler(BaseHTTPRequestHandler):
         except InvalidInput as exc:
             self._send(HTTPStatus.BAD_REQUEST, {"Err": str(exc)})
         except (VfsError, OSError) as exc:
-            log.warning("%s: %s", self.path, exc)
+            level = logging.INFO if isinstance(exc, NotFound) else logging.WARNING
+            log.log(level, "%s: %s", self.path, exc)
             hint = f"; {exc.hint}" if isinstance(exc, VfsError) and exc.hint else ""
             self._send(HTTPStatus.INTERNAL_SERVER_ERROR, {"Err": f"{exc}{hint}"})
         else:
