@@ -48,6 +48,8 @@ SECTIONS: Final[Mapping[str, Mapping[str, Lazy]]] = {
         "mount": Lazy("vfs.cli.mounting", "mount", "Show versions as files."),
         "umount": Lazy("vfs.cli.mounting", "umount", "End a mount."),
         "mounts": Lazy("vfs.cli.mounting", "mounts", "List the mounts."),
+        "top": Lazy("vfs.cli.measuring", "top", "Show what mounts are doing."),
+        "metrics": Lazy("vfs.cli.measuring", "metrics", "Show what mounts have counted."),
         "volume-plugin": Lazy(
             "vfs.cli.volumes", "volume_plugin", "Give Docker and Podman versions as volumes."
         ),

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from vfs import mountinfo
-from vfs.daemon import collecting, logs, making, mounts, notify, registry, sockets
+from vfs.daemon import collecting, counting, logs, making, mounts, notify, registry, sockets
 from vfs.daemon.arrivals import Arrivals
 from vfs.daemon.checks import check
 from vfs.daemon.registry import Record
@@ -149,7 +149,8 @@ def _run_view(
     from vfs.fuse.session import Session  # noqa: PLC0415
 
     mountpoint = str(spec.mountpoint)
-    with watched_signals(), shown or nullcontext():
+    pages = counting.shared(spec.store, mountpoint, spec.workers)
+    with watched_signals(), shown or nullcontext(), pages as counted:
         supervisor = Supervisor(
             Session(spec.libfuse_mountpoint, spec.libfuse_options(writable=companion is not None)),
             mountpoint,
@@ -158,6 +159,7 @@ def _run_view(
             ready=ready,
             housekeeping=housekeeping,
             companion=companion,
+            pages=counted,
         )
         supervisor.run()
 

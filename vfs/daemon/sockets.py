@@ -15,6 +15,7 @@ from typing import Final
 
 from vfs.daemon import lockfile, private
 from vfs.daemon.registry import RUN_DIR
+from vfs.errors import Conflict
 
 _BACKLOG: Final = 16
 
@@ -35,6 +36,19 @@ def listening(store: Path, name: str) -> Iterator[socket.socket]:
                 yield listener
             finally:
                 lockfile.unlink(directory, name)
+
+
+def clear_left(path: Path) -> None:
+    """Remove the socket that a killed process left at *path*. Raises Conflict where one listens."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(str(path))
+        except ConnectionRefusedError:
+            path.unlink()
+        except FileNotFoundError:
+            pass
+        else:
+            raise Conflict(f"a process listens at {path} already", hint="choose another path")
 
 
 def connect(store: Path, name: str, timeout: float) -> socket.socket:

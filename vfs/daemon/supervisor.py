@@ -28,8 +28,10 @@ from vfs.daemon.companion import LET_GO, READY, Companion, Task
 from vfs.daemon.crashes import CrashPolicy
 from vfs.daemon.linux import die_with, set_process_name
 from vfs.errors import MountProblem, VfsError
+from vfs.fuse import counters
 
 if TYPE_CHECKING:
+    from vfs.daemon.counting import Pages
     from vfs.fs.view import View
     from vfs.fuse.session import Session
 
@@ -49,6 +51,7 @@ _ENDED, _CRASHED, _NOT_STARTED = 0, 1, 3
 @dataclass(slots=True)
 class _Worker:
     clone: int | None
+    page: int  # in which it counts
     ready: bool = False
 
 
@@ -79,16 +82,20 @@ class Supervisor:
         ready: Callable[[], None],
         housekeeping: Callable[[], None] | None = None,
         companion: Task | None = None,
+        pages: Pages,
     ) -> None:
         """*ready* is called once the mount has answered, *housekeeping* in a process of its own.
 
         *companion* runs in a process of its own, too, as long as the mount is served. It is called
-        with what it is to call when it is ready, and ended before anything else is.
+        with what it is to call when it is ready, and ended before anything else is. Workers
+        count in *pages*, of which there is one for each.
         """
         self._session = session
         self._mountpoint = mountpoint
         self._open_view = open_view
         self._call_ready = ready
+        self._pages = pages
+        self._free_pages = list(range(workers))
         self._housekeeping = housekeeping
         self._companion = None if companion is None else Companion(companion, self._fork_companion)
         self._told = False
@@ -157,6 +164,7 @@ class Supervisor:
             if status is None:
                 continue
             worker = self._workers.pop(pid)
+            self._free_pages.append(worker.page)
             if status == _ENDED:
                 self._close_clone(worker)
                 if not self._is_ready:
@@ -227,15 +235,16 @@ class Supervisor:
         self._starts_due = [start for start in self._starts_due if start > now]
         for _ in due:
             clone = self._session.clone()
+            page = self._free_pages[-1]
             try:
-                pid = self._fork(functools.partial(self._work, clone))
+                pid = self._fork(functools.partial(self._work, clone, page))
             except OSError as exc:
                 log.error("can't fork a worker: %s", exc.strerror)  # noqa: TRY400 - no traceback
                 self._starts_due.append(now + 1)
                 if clone is not None:
                     os.close(clone)
                 continue
-            self._workers[pid] = _Worker(clone)
+            self._workers[pid] = _Worker(clone, self._free_pages.pop())
 
     def _keep_house(self) -> None:
         if self._helper is not None and ended(self._helper) is not None:
@@ -335,8 +344,9 @@ class Supervisor:
 
         return self._fork(run, dies_by=signal.SIGTERM, blocked=WATCHED)
 
-    def _work(self, clone: int | None) -> int:
+    def _work(self, clone: int | None, page: int) -> int:
         set_process_name("vfs-worker")
+        counters.use(self._pages.words(page))
         # Nothing that a request leaves behind is cyclic: 700 objects come and go with each listing.
         gc.set_threshold(50_000, 50, 100)
         faulthandler.enable()

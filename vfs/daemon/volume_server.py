@@ -10,7 +10,6 @@ import json
 import logging
 import os
 import signal
-import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -21,9 +20,9 @@ from pathlib import Path
 from socketserver import UnixStreamServer
 from typing import Any, Final
 
-from vfs.daemon import notify
+from vfs.daemon import notify, sockets
 from vfs.daemon.volumes import Volumes
-from vfs.errors import InvalidInput, MountProblem, NotFound, VfsError
+from vfs.errors import InvalidInput, NotFound, VfsError
 
 log = logging.getLogger(__name__)
 
@@ -180,8 +179,8 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def serve(path: Path, volumes: Volumes, check: Check, ready: Callable[[], None]) -> None:
-    """Serve on the socket *path* until SIGTERM or SIGINT. Raises MountProblem, OSError."""
-    _clear(path)
+    """Serve on the socket *path* until SIGTERM or SIGINT. Raises Conflict, OSError."""
+    sockets.clear_left(path)
     with _Server(path, Driver(volumes, check)) as server:
         try:
             with _ended_by_signals(server):
@@ -191,19 +190,6 @@ def serve(path: Path, volumes: Volumes, check: Check, ready: Callable[[], None])
         finally:
             with suppress(OSError):
                 path.unlink()
-
-
-def _clear(path: Path) -> None:
-    """Remove the socket of a process that was killed. Raises MountProblem where one listens."""
-    with socket.socket(socket.AF_UNIX) as probe:
-        try:
-            probe.connect(str(path))
-        except ConnectionRefusedError:
-            path.unlink()
-        except FileNotFoundError:
-            pass
-        else:
-            raise MountProblem(f"a process serves {path} already", hint="choose another --socket")
 
 
 @contextmanager

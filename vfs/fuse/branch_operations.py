@@ -22,6 +22,7 @@ from vfs.errors import VfsError
 from vfs.fs.branch import reports
 from vfs.fs.branch.acl import ACCESS as ACL_ACCESS
 from vfs.fs.branch.attributes import SetAttr
+from vfs.fuse import counters
 from vfs.fuse.changing import always, changing
 from vfs.fuse.errnos import async_handler, handler
 from vfs.fuse.flusher import PERIOD_SECONDS, Flusher
@@ -329,6 +330,7 @@ class BranchOperations(pyfuse3.Operations):
         plan = self._files.plan_read(fh, off, size)
         if plan is None:
             return b""
+        counters.add(counters.BYTES_READ, plan.end - plan.start)
         if plan.bytes_to_read <= INLINE_BYTES:
             return self._files.read_now(plan)
         return await self._read_elsewhere(plan)
@@ -342,6 +344,7 @@ class BranchOperations(pyfuse3.Operations):
 
     @changing()
     def write(self, fh: int, off: int, buf: bytes) -> int:
+        counters.add(counters.BYTES_WRITTEN, len(buf))
         return self._files.write(fh, off, buf)
 
     @handler

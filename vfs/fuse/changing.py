@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Coroutine
+from time import perf_counter_ns
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from pyfuse3 import FUSEError
 
+from vfs.fuse import counters
 from vfs.fuse.errnos import as_fuse_error
 
 
@@ -52,8 +54,11 @@ def changing(
     def decorate(
         function: Callable[Concatenate[Self, Args], Result],
     ) -> Callable[Concatenate[Self, Args], Coroutine[Any, Any, Result]]:
+        block = counters.block(function.__name__)
+
         @functools.wraps(function)
         async def wrapper(self: Self, /, *args: Args.args, **kwargs: Args.kwargs) -> Result:
+            begun = perf_counter_ns()
             try:
                 if self.must_wait:
                     await self.wait(frees=frees(self, *args, **kwargs))
@@ -62,6 +67,8 @@ def changing(
                 raise
             except Exception as exc:
                 raise as_fuse_error(exc, function.__name__) from exc
+            finally:
+                counters.request(block, perf_counter_ns() - begun)
 
         return wrapper
 

@@ -6,11 +6,13 @@ import errno
 import functools
 import logging
 from collections.abc import Callable, Coroutine
+from time import perf_counter_ns
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 from pyfuse3 import FUSEError
 
 from vfs import errors
+from vfs.fuse import counters
 
 log = logging.getLogger(__name__)
 
@@ -57,15 +59,19 @@ def handler(
     A known error becomes its errno; those that mean damage are logged. The unexpected is EIO and a
     traceback in the log.
     """
+    block = counters.block(function.__name__)
 
     @functools.wraps(function)
     async def wrapper(self: Self, /, *args: Args.args, **kwargs: Args.kwargs) -> Result:
+        begun = perf_counter_ns()
         try:
             return function(self, *args, **kwargs)
         except FUSEError:
             raise
         except Exception as exc:
             raise as_fuse_error(exc, function.__name__) from exc
+        finally:
+            counters.request(block, perf_counter_ns() - begun)
 
     return wrapper
 
@@ -74,15 +80,19 @@ def async_handler(
     function: Callable[Concatenate[Self, Args], Coroutine[Any, Any, Result]],
 ) -> Callable[Concatenate[Self, Args], Coroutine[Any, Any, Result]]:
     """Do for a coroutine function what `handler` does for a plain one."""
+    block = counters.block(function.__name__)
 
     @functools.wraps(function)
     async def wrapper(self: Self, /, *args: Args.args, **kwargs: Args.kwargs) -> Result:
+        begun = perf_counter_ns()
         try:
             return await function(self, *args, **kwargs)
         except FUSEError:
             raise
         except Exception as exc:
             raise as_fuse_error(exc, function.__name__) from exc
+        finally:
+            counters.request(block, perf_counter_ns() - begun)
 
     return wrapper
 

@@ -16,6 +16,7 @@ import pyfuse3
 from pyfuse3 import EntryAttributes, FileInfo, FUSEError, RequestContext
 
 from vfs.errors import NotFound, ReadOnly
+from vfs.fuse import counters
 from vfs.fuse.errnos import handler
 from vfs.model.entry import NAME_MAX_BYTES
 
@@ -94,7 +95,9 @@ class SnapshotOperations(pyfuse3.Operations):
 
     @handler
     def read(self, fh: int, off: int, size: int) -> bytes:
-        return self.view.read(fh, off, size)
+        data = self.view.read(fh, off, size)
+        counters.add(counters.BYTES_READ, len(data))
+        return data
 
     @handler
     def release(self, fh: int) -> None:

@@ -1,0 +1,60 @@
+"""Counting requests in pages that others read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+
+import pytest
+
+from vfs.fuse import counters
+from vfs.fuse.counters import BUCKETS, KINDS, LIMITS_SECONDS, PAGE_BYTES
+
+
+@pytest.fixture
+def pages() -> Iterator[bytearray]:
+    """Two pages, the first of them in use."""
+    before = counters._current.words
+    pages = bytearray(2 * PAGE_BYTES)
+    counters.use(memoryview(pages)[:PAGE_BYTES].cast("Q"))
+    yield pages
+    counters._current.words = before
+
+
+def test_blocks_do_not_overlap_and_are_in_the_page() -> None:
+    starts = sorted(counters.block(kind) for kind in KINDS)
+    assert all(b - a > BUCKETS for a, b in pairwise(starts))
+    assert starts[0] > counters.CHECKPOINTS
+    assert starts[-1] + BUCKETS < counters.WORDS
+
+
+@pytest.mark.parametrize(
+    ("nanoseconds", "bucket"),
+    [(0, 0), (1023, 0), (1024, 1), (2047, 1), (2048, 2), (300_000_000, BUCKETS - 1), (1 << 60, 19)],
+)
+def test_a_request_is_below_its_limit(pages: bytearray, nanoseconds: int, bucket: int) -> None:
+    counters.request(counters.block("read"), nanoseconds)
+    (read,) = (each for each in counters.totals(bytes(pages)).requests if each.kind == "read")
+    assert read.buckets.index(1) == bucket
+    assert (read.count, read.seconds) == (1, pytest.approx(nanoseconds / 1e9))
+    if bucket < BUCKETS - 1:
+        assert nanoseconds / 1e9 < LIMITS_SECONDS[bucket]
+    if bucket:
+        assert nanoseconds / 1e9 >= LIMITS_SECONDS[bucket - 1]
+
+
+def test_pages_are_added_and_those_not_in_use_left_out(pages: bytearray) -> None:
+    counters.add(counters.BYTES_READ, 5)
+    pages[PAGE_BYTES + 8 * counters.BYTES_READ] = 77  # of no process yet
+    assert counters.totals(bytes(pages)).bytes_read == 5
+    second = memoryview(pages)[PAGE_BYTES:].cast("Q")
+    counters.use(second)
+    counters.use(second)
+    total = counters.totals(bytes(pages))
+    assert (total.bytes_read, total.restarts) == (82, 1)
+    assert counters.totals(bytes(pages)[:-1]).bytes_read == 5  # a page that is cut short
+
+
+def test_all_handlers_are_of_a_kind() -> None:
+    assert counters.block("unlink") == counters.block("remove")
+    assert counters.block("unheard_of") == counters.block("other")
