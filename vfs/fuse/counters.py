@@ -2,7 +2,7 @@
 
 The numbers are 64-bit words of a page of memory, which may be shared: `vfs.daemon.counting` has
 the file behind it, from which others read while the process runs. A word is written by one process
-alone, and read whole. A request costs 0.4 us here.
+alone, and read whole. A request costs 0.33 us here.
 """
 
 from __future__ import annotations
