@@ -34,9 +34,12 @@ def _default_places() -> Path:
 @click.command(
     cls=Command,
     examples=(
-        ("Serve Docker", "vfs --store /srv/store volume-plugin"),
-        ("A version as a volume", "docker volume create -d vfs -o rev=data@v3 data-v3"),
-        ("A branch as a volume, to be written to", "docker volume create -d vfs -o rev=data@exp x"),
+        ("Serve Docker", "vfs volume-plugin --store /srv/store"),
+        ("A version as a volume", "docker volume create --driver=vfs -o rev=data@v3 data-v3"),
+        (
+            "A branch as a volume, to be written to",
+            "docker volume create --driver=vfs -o rev=data@exp x",
+        ),
         ("Use it", "docker run --rm -v data-v3:/data IMAGE ls /data"),
         ("Serve Podman, whose containers.conf names the socket", "vfs volume-plugin --socket SOCK"),
     ),
