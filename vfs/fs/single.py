@@ -1,25 +1,46 @@
-"""One revision mounted alone: the mount's root is the revision's."""
+"""One revision, or a directory of it, mounted alone: the mount's root is its root."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
 
+from vfs.errors import NotADirectory
 from vfs.fs.attrs import FOREVER, Attr
-from vfs.fs.nodes import ROOT, position
+from vfs.fs.nodes import ROOT, is_position, position
 from vfs.fs.past import Subject
+from vfs.fs.reads import Reads
 from vfs.fs.snapshot import Snapshots
 from vfs.repo.repository import Repository
+from vfs.repo.treepaths import Path as EntryPath
 from vfs.store.shown import ShownSlots
 
 
 class SingleRevision(Snapshots):
-    """The snapshots of one root, which the kernel calls node 1."""
+    """The snapshots of one root, or of a directory below it, which the kernel calls node 1."""
 
-    def __init__(self, repo: Repository, slot: int, shown: ShownSlots | None = None) -> None:
+    def __init__(
+        self,
+        repo: Repository,
+        slot: int,
+        shown: ShownSlots | None = None,
+        *,
+        path: EntryPath = (),
+        reads: Reads | None = None,
+    ) -> None:
+        """*path* leads to the directory. Each file that is opened is noted in *reads*.
+
+        Raises NotFound, NotADirectory.
+        """
         super().__init__(repo, shown)
-        self._root_node = position(slot, 0)
         self._only = self.slot(slot)
+        self._reads = reads
+        self._root_node = position(slot, 0)
+        for name in path:
+            node = super().lookup(self._root_node, name).node
+            if not is_position(node):
+                raise NotADirectory(f"{name!r} is no directory, and can't be mounted")
+            self._root_node = node
 
     def lookup(self, parent: int, name: bytes) -> Attr:
         return self._outward(super().lookup(self._inward(parent), name))
@@ -36,6 +57,8 @@ class SingleRevision(Snapshots):
 
     def open(self, node: int) -> None:
         super().open(self._inward(node))
+        if self._reads is not None:
+            self._reads.note(node)
 
     def _xattrs(self, node: int) -> tuple[tuple[bytes, bytes], ...]:
         return super()._xattrs(self._inward(node))
@@ -52,6 +75,18 @@ class SingleRevision(Snapshots):
         return attr._replace(node=ROOT, number=ROOT)
 
 
-def open_single(store: Path, slot: int, shown: ShownSlots | None = None) -> SingleRevision:
-    """Open a store and return a view of the root in *slot*. Not to be held over a fork."""
-    return SingleRevision(Repository.open(store, readonly=True), slot, shown)
+def open_single(
+    store: Path,
+    slot: int,
+    shown: ShownSlots | None = None,
+    *,
+    path: EntryPath = (),
+    reads_file: Path | None = None,
+) -> SingleRevision:
+    """Open a store and return a view of a root, or of what is at *path* in it (see SingleRevision).
+
+    Not to be held over a fork. Numbers of files that are opened go to *reads_file*.
+    """
+    reads = None if reads_file is None else Reads(reads_file)
+    repo = Repository.open(store, readonly=True)
+    return SingleRevision(repo, slot, shown, path=path, reads=reads)

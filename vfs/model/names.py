@@ -16,6 +16,9 @@ DEFAULT_BRANCH: Final = "main"
 SEPARATOR: Final = ".."
 """Between two revisions, for what differs between them; in no name."""
 
+RUNNING: Final = "running-"
+"""So begins the name of the branch that a run writes to (`vfs.run`), which a hub does not mount."""
+
 _LABEL: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 _HEX_ID: Final = re.compile(r"[0-9a-f]{64}")
 

@@ -1,0 +1,400 @@
+"""Running a command on exact versions, and running it again."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shlex
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, cast
+
+from vfs.clock import NS, iso, now_ns
+from vfs.daemon import branches
+from vfs.errors import Conflict, NotFound
+from vfs.fs.reads import read_numbers
+from vfs.model.commit import check_text
+from vfs.model.names import DEFAULT_BRANCH, Target
+from vfs.repo.branches import commit_overlay
+from vfs.repo.treediff import Difference, differences, expand
+from vfs.repo.trees import Nodes
+from vfs.repo.uncommitted import PassingObjects
+from vfs.run import inputs as run_inputs
+from vfs.run import places
+from vfs.run.command import run_command
+from vfs.run.environment import machine_facts, passed, recorded
+from vfs.run.inputs import Input, Wanted
+from vfs.run.logs import RunLog
+from vfs.run.output import OutputPlace, begin, keep_result, land_result, make_branch, result_of
+from vfs.run.places import OpenRepository, Place
+from vfs.run.record import RunRecord, check_command, make_record
+
+if TYPE_CHECKING:
+    from vfs.ids import ObjectId
+    from vfs.model.commit import JSON
+    from vfs.repo.repository import Repository
+    from vfs.run.output import Result
+
+log = logging.getLogger(__name__)
+
+SUBJECT_MAX: Final = 100
+DIFFERENCES_MAX: Final = 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOrder:
+    """What is to be run on what."""
+
+    store: Path
+    open_repository: OpenRepository
+    inputs: Sequence[Wanted]
+    output: Target
+    command: Sequence[str]
+    directory: Path  # in which it runs
+    message: str | None = None
+    author: str | None = None
+    place: Path | None = None  # the directory of the run; None: a new one
+    environment: Sequence[str] = ()  # names of variables to pass and to record
+    keep_env: bool = False  # pass all variables
+    fresh: bool = False
+    ledger: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a run came to."""
+
+    run_id: str
+    exit_code: int
+    log: Path
+    commit: ObjectId | None = None  # None where nothing is changed, or the command failed
+    branch: str = ""  # on which it is, if anything was made
+    conflict: str = ""  # why it is on a branch of its own
+    withheld: Sequence[str] = ()  # variables that are not recorded although they were to be
+
+
+@dataclass(frozen=True, slots=True)
+class Repeated:
+    """What a second run came to."""
+
+    run_id: str
+    exit_code: int
+    log: Path
+    is_same: bool = False
+    different: Sequence[Difference] = field(default=())
+    code_changed: bool = False  # what git says of the code is not what it was
+    commit: ObjectId | None = None  # where it is kept
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Job:
+    """A command with all that it runs on settled."""
+
+    open_repository: OpenRepository
+    place: Place
+    inputs: Sequence[Input]
+    output: OutputPlace
+    command: Sequence[str]
+    directory: Path
+    environment: Mapping[str, str]  # of the command
+    recorded: Mapping[str, str]
+    withheld: Sequence[str]
+    keep_env: bool
+    ledger: bool
+    time_ns: int  # of all that it writes
+
+    @property
+    def branch(self) -> str:
+        return places.work_branch(self.place.run_id)
+
+
+def run(order: RunOrder) -> Outcome:
+    """Run a command; if it exits with 0, make a version of what it wrote.
+
+    Otherwise nothing is left but its log. Where the version can't be made, because the same was
+    changed meanwhile, it is made on a branch of its own. Raises NotFound, InvalidInput and
+    MountProblem where the command can't be run.
+    """
+    check_command(order.command)
+    check_text("message", order.message or "")
+    run_inputs.check_names(order.inputs)
+    with order.open_repository() as repo:
+        sources = [run_inputs.resolve(repo, wanted) for wanted in order.inputs]
+        output = _output_place(repo, order.output, fresh=order.fresh)
+        time_ns = _time(repo, sources, output)
+    kept, withheld = recorded(os.environ, order.environment)
+    run_id = places.new_id()
+    job = _Job(
+        open_repository=order.open_repository,
+        place=Place(
+            store=order.store,
+            run_id=run_id,
+            directory=order.place or places.default_directory(run_id),
+            data_set=output.data_set,
+        ),
+        inputs=sources,
+        output=output,
+        command=order.command,
+        directory=order.directory,
+        environment=passed(os.environ, order.environment, everything=order.keep_env),
+        recorded=kept,
+        withheld=withheld,
+        keep_env=order.keep_env,
+        ledger=order.ledger,
+        time_ns=time_ns,
+    )
+    with _performed(job) as done:
+        if done.exit_code:
+            return Outcome(run_id, done.exit_code, done.log.path, withheld=withheld)
+        message = order.message or f"Run: {shlex.join(order.command)}"[:SUBJECT_MAX]
+        commit, branch, conflict = _committed(done, message, order.author)
+        return Outcome(run_id, 0, done.log.path, commit, branch, conflict, withheld)
+
+
+def rerun(
+    open_repository: OpenRepository, store: Path, target: Target, *, keep: str | None = None
+) -> Repeated:
+    """Run again what made a version, on the same inputs; compare what comes out to the byte.
+
+    Changes no branch; with *keep* the result is the newest version of that new branch. Raises
+    InvalidInput for what no run has made.
+    """
+    with open_repository() as repo:
+        found = repo.resolve(target.data_set, target.revision)
+        record = RunRecord.of(repo.commit(found.commit), str(target))
+        sources = [run_inputs.from_facts(repo, facts) for facts in record.inputs]
+        output = record.output()
+        repo.resolve(output.data_set, output.base.hex())  # raises where it is gone
+        time_ns = _time(repo, sources, output)
+    facts = record.facts
+    run_id = places.new_id()
+    directory = Path(facts["directory"])
+    place = Path(facts["place"])  # programs write paths into what they make
+    asked = [*facts["environment"], *facts["withheld"]]
+    now = passed(os.environ, asked, everything=facts["keep_env"])
+    unset = recorded(now, asked)[0].keys() - facts["environment"].keys()
+    job = _Job(
+        open_repository=open_repository,
+        place=Place(
+            store=store,
+            run_id=run_id,
+            directory=place if _is_free(place) else places.default_directory(run_id),
+            data_set=output.data_set,
+        ),
+        inputs=sources,
+        output=output,
+        command=record.command,
+        directory=directory if directory.is_dir() else Path.cwd(),
+        environment={key: value for key, value in now.items() if key not in unset}
+        | facts["environment"],
+        recorded=facts["environment"],
+        withheld=facts["withheld"],
+        keep_env=facts["keep_env"],
+        ledger=False,
+        time_ns=time_ns,
+    )
+    with _performed(job) as done:
+        if done.exit_code:
+            return Repeated(run_id, done.exit_code, done.log.path)
+        return _compared(done, record, found.commit, keep)
+
+
+def _is_free(place: Path) -> bool:
+    return place.parent.is_dir() and not place.exists()
+
+
+def _output_place(repo: Repository, target: Target, *, fresh: bool) -> OutputPlace:
+    branch = target.revision or DEFAULT_BRANCH
+    place = OutputPlace(
+        data_set=target.data_set,
+        branch=branch,
+        path=target.path,
+        base=begin(repo, target.data_set, branch),
+        fresh=fresh,
+    )
+    place.start(repo)
+    return place
+
+
+def _time(repo: Repository, sources: Sequence[Input], output: OutputPlace) -> int:
+    """Return the time of all that is written: of the newest input, else of the output before."""
+    if sources:
+        return max(source.time_ns for source in sources)
+    return repo.commit(output.base).time_ns
+
+
+@dataclass(frozen=True, slots=True)
+class _Done:
+    """A command that has ended, whose output is in its branch as in the store."""
+
+    job: _Job
+    exit_code: int
+    log: RunLog
+    machine: Mapping[str, JSON]
+    started_ns: int
+    seconds: float
+
+    def record(
+        self, sources: Sequence[Mapping[str, JSON]], output: Mapping[str, JSON]
+    ) -> dict[str, JSON]:
+        """Return the provenance of what the run made."""
+        job = self.job
+        ended_ns = self.started_ns + int(self.seconds * NS)
+        return make_record(
+            run_id=job.place.run_id,
+            command=job.command,
+            directory=str(job.directory),
+            place=str(job.place.directory),
+            inputs=sources,
+            output=output,
+            environment=job.recorded,
+            withheld=job.withheld,
+            keep_env=job.keep_env,
+            machine=self.machine,
+            times={
+                "started": iso(self.started_ns, precise=True),
+                "ended": iso(ended_ns, precise=True),
+                "seconds": round(self.seconds, 3),
+            },
+            log=self.log.facts(),
+        )
+
+
+@contextmanager
+def _performed(job: _Job) -> Iterator[_Done]:
+    """Run the command of a job; behind the block nothing is left of it but its log.
+
+    Where what it wrote can't be made a version for any reason, its branch stays.
+    """
+    machine = machine_facts(job.command[0], job.directory)
+    with RunLog(job.place.store, job.place.run_id) as writing, places.made(job.place):
+        with job.open_repository() as repo:
+            make_branch(repo, job.output, job.branch)
+        exit_code = -1
+        try:
+            exit_code, started_ns, seconds = _run_mounted(job, writing)
+            yield _Done(job, exit_code, writing, machine, started_ns, seconds)
+        except BaseException:
+            if exit_code == 0:
+                log.warning("what it wrote is in %s@%s", job.place.data_set, job.branch)
+            else:
+                _forget(job)
+            raise
+        _forget(job)
+
+
+def _forget(job: _Job) -> None:
+    with job.open_repository() as repo, suppress(NotFound):
+        places.remove_branch(repo, job.place.data_set, job.branch)
+    for source in job.inputs:
+        job.place.reads_file(source.wanted.name).unlink(missing_ok=True)
+
+
+def _run_mounted(job: _Job, writing: RunLog) -> tuple[int, int, float]:
+    """Mount all, run the command, unmount all; return its exit code, start and seconds."""
+    names = [source.wanted.name for source in job.inputs]
+    with places.unmounted_at_the_end(job.place, names):
+        for source in job.inputs:
+            places.mount_input(job.place, source, ledger=job.ledger)
+        places.mount_output(job.place)
+        started_ns, begun = now_ns(), time.monotonic()
+        code = run_command(
+            job.command,
+            directory=job.directory,
+            environment={**job.environment, **_variables(job)},
+            log=writing.write,
+        )
+        seconds = time.monotonic() - begun
+        places.unmount_output(job.place)
+    return code, started_ns, seconds
+
+
+def _variables(job: _Job) -> dict[str, str]:
+    place = job.place
+    return {
+        **{one.wanted.variable: str(place.input(one.wanted.name)) for one in job.inputs},
+        "VFS_OUT": str(place.output),
+        "VFS_RUN": str(place.directory),
+        "SOURCE_DATE_EPOCH": str(job.time_ns // NS),
+    }
+
+
+def _source_facts(repo: Repository, job: _Job) -> list[Mapping[str, JSON]]:
+    """Return what is recorded of the inputs; with a ledger also what was read of them."""
+    facts: list[Mapping[str, JSON]] = []
+    for source in job.inputs:
+        one = source.facts()
+        if job.ledger:
+            path = job.place.reads_file(source.wanted.name)
+            numbers = set(read_numbers(path)) if path.exists() else set()
+            one["read"] = run_inputs.what_was_read(repo, source, numbers)
+        facts.append(one)
+    return facts
+
+
+def _result(repo: Repository, objects: PassingObjects, job: _Job) -> Result:
+    """Make a version of the run's branch, so that all is trees; return what it comes to."""
+    done = commit_overlay(repo, job.place.data_set, job.branch, message=job.branch)
+    made = repo.commit(done.commit).root
+    return result_of(repo, objects, job.output, made, job.time_ns)
+
+
+def _committed(done: _Done, message: str, author: str | None) -> tuple[ObjectId | None, str, str]:
+    """Make the version; return it, its branch, and why that is not the one it was to be."""
+    job = done.job
+    output = job.output
+    branches.checkpoint(job.place.store, output.data_set, output.branch)
+    with job.open_repository() as repo, PassingObjects(repo.reader) as objects:
+        result = _result(repo, objects, job)
+        provenance = done.record(_source_facts(repo, job), output.facts(result.directory.content))
+        try:
+            commit = land_result(
+                repo, objects, result, message=message, author=author, provenance=provenance
+            )
+        except (Conflict, NotFound) as error:
+            branch = f"run-{job.place.run_id}"
+            commit = keep_result(
+                repo, objects, result, branch, message=message, author=author, provenance=provenance
+            )
+            return commit, branch, str(error)
+        return commit, output.branch, ""
+
+
+def _compared(done: _Done, record: RunRecord, commit: ObjectId, keep: str | None) -> Repeated:
+    job = done.job
+    code_changed = done.machine.get("code") != record.facts.get("code")
+    with job.open_repository() as repo, PassingObjects(repo.reader) as objects:
+        result = _result(repo, objects, job)
+        kept = None
+        if keep is not None:
+            facts = job.output.facts(result.directory.content)
+            sources = cast("Sequence[Mapping[str, JSON]]", record.inputs)
+            kept = keep_result(
+                repo,
+                objects,
+                result,
+                keep,
+                message=f"Run again: {commit.hex()}",
+                author=None,
+                provenance={**done.record(sources, facts), "rerun_of": commit.hex()},
+            )
+        run_id, path = job.place.run_id, done.log.path
+        if result.directory.content == record.tree:
+            return Repeated(run_id, 0, path, True, (), code_changed, kept)
+        before = repo.entry_at(repo.commit(commit).root, job.output.path)
+        nodes = Nodes(objects)
+        found: list[Difference] = []
+        for difference in differences(nodes, before, result.directory):
+            if difference.path:  # the directory itself is not in its tree
+                found += list(_some(nodes, difference, DIFFERENCES_MAX - len(found)))
+            if len(found) >= DIFFERENCES_MAX:
+                break
+        return Repeated(run_id, 0, path, False, found, code_changed, kept)
+
+
+def _some(nodes: Nodes, difference: Difference, most: int) -> Iterator[Difference]:
+    for _, one in zip(range(most), expand(nodes, difference), strict=False):
+        yield one
