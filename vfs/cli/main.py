@@ -79,6 +79,15 @@ SECTIONS: Final[Mapping[str, Mapping[str, Lazy]]] = {
         "cat": Lazy("vfs.cli.browse", "cat", "Write the content of files."),
         "stats": Lazy("vfs.cli.store", "stats", "Show what the store holds and saves."),
     },
+    "Run on versions": {
+        "run": Lazy("vfs.cli.running", "run", "Run a command on versions, and keep what it makes."),
+        "rerun": Lazy("vfs.cli.running", "rerun", "Run again what made a version, and compare."),
+        "provenance": Lazy(
+            "vfs.cli.provenance",
+            "provenance",
+            "Show what a version was made from, or what was made from it.",
+        ),
+    },
     "Name versions": {
         "tag": Lazy("vfs.cli.refs", "tag", "List, make or delete tags."),
         "branch": Lazy("vfs.cli.refs", "branch", "List, make, rename, move or delete branches."),

@@ -7,7 +7,7 @@ entries that nobody changed are never looked at one by one.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -50,6 +50,15 @@ class Introductions:
     def of(self, name: bytes) -> ObjectId:
         """Return the version that made the entry *name* what it is."""
         return self._found.get(name, self._base)
+
+    @property
+    def base(self) -> ObjectId:
+        """Return the version that made all that `by_path` does not have."""
+        return self._base
+
+    def by_path(self) -> Mapping[bytes, ObjectId]:
+        """Return the versions of what was looked at one by one; some of it may be gone since."""
+        return self._found
 
     def _walk(self, start: ObjectId) -> None:
         shares = {start: _Share(rest=True)}
