@@ -140,7 +140,7 @@ def _write_tree(target: Target, found: ObjectId, lineage: Lineage, *, reverse: b
     top = tree.uses(lineage.used_by) if reverse else tree.versions(lineage.made_by)
     for line in _drawn(top):
         click.echo(line)
-    if reverse and not top:
+    if reverse and not lineage.used_by:
         note("no run had it as an input")
 
 

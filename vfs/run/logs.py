@@ -39,11 +39,13 @@ def log_path(store: Path, run_id: str) -> Path:
 
 
 def ids(store: Path) -> list[str]:
-    """Return the runs that have a log, the newest first."""
-    with suppress(FileNotFoundError):
-        names = (path.stem for path in logs_directory(store).glob("*.log"))
-        return sorted((name for name in names if RUN_ID.fullmatch(name)), reverse=True)
-    return []
+    """Return the runs that have a log, the one that wrote last first."""
+    found = []
+    for path in logs_directory(store).glob("*.log"):
+        if RUN_ID.fullmatch(path.stem):
+            with suppress(FileNotFoundError):  # another run has removed it
+                found.append((path.stat().st_mtime_ns, path.stem))
+    return [run_id for _, run_id in sorted(found, reverse=True)]
 
 
 class RunLog:

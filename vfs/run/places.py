@@ -20,7 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from vfs.daemon import branches, control, mounts, registry, unmount
+from vfs.daemon import branches, control, logs, mounts, registry, unmount
 from vfs.daemon.spec import MountSpec
 from vfs.errors import AlreadyExists, MountProblem, NotFound
 from vfs.fs.single import open_single
@@ -146,12 +146,19 @@ def unmount_output(place: Place) -> None:
 
 @contextmanager
 def unmounted_at_the_end(place: Place, names: list[str]) -> Iterator[None]:
-    """End all mounts of a run afterwards, whatever is open in them."""
+    """End all mounts of a run afterwards, whatever is open in them.
+
+    Their logs go, too, if all went well: each run would add some.
+    """
+    mountpoints = [place.output, *(place.input(name) for name in names)]
     try:
         yield
     finally:
-        for path in (place.output, *(place.input(name) for name in names)):
+        for path in mountpoints:
             _end_mount(path)
+    for path in mountpoints:
+        name = registry.mount_id(str(path))
+        (place.store / logs.LOG_DIR / f"{name}.log").unlink(missing_ok=True)
 
 
 def _end_mount(path: Path) -> None:
