@@ -80,7 +80,9 @@ SECTIONS: Final[Mapping[str, Mapping[str, Lazy]]] = {
         "stats": Lazy("vfs.cli.store", "stats", "Show what the store holds and saves."),
     },
     "Run on versions": {
-        "run": Lazy("vfs.cli.running", "run", "Run a command on versions, and keep what it makes."),
+        "run": Lazy(
+            "vfs.cli.running", "run", "Run a command on versions, and make one of what it writes."
+        ),
         "rerun": Lazy("vfs.cli.running", "rerun", "Run again what made a version, and compare."),
         "provenance": Lazy(
             "vfs.cli.provenance",

@@ -134,7 +134,7 @@ def run(
     logs: str | None,
     **options: Any,
 ) -> None:
-    """Run a command on exact versions, and make a version of what it writes.
+    """Run a command on versions, and make one of what it writes.
 
     The command finds each input, read-only, in the directory that $VFS_IN_NAME names (in upper
     case, other characters as _), and writes to the one that $VFS_OUT names, which at first is as

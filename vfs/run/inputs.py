@@ -73,13 +73,12 @@ def parse_input(text: str) -> Wanted:
 
 def check_names(wanted: Sequence[Wanted]) -> None:
     """Raise InvalidInput where two inputs would have the same variable, and so the same name."""
-    seen: dict[str, str] = {}
+    seen: dict[str, Wanted] = {}
     for one in wanted:
-        if (other := seen.setdefault(one.variable, str(one.target))) != str(one.target) or (
-            sum(another.variable == one.variable for another in wanted) > 1
-        ):
+        other = seen.setdefault(one.variable, one)
+        if other is not one:
             raise InvalidInput(
-                f"two inputs are called '{one.name}': {other} and {one.target}",
+                f"two inputs are called '{one.name}': {other.target} and {one.target}",
                 hint=f"name one of them: --in NAME={one.target}",
             )
 
