@@ -36,6 +36,7 @@ PASSED: Final = frozenset(
 """What a command needs to be found and to run."""
 
 VALUE_MAX_BYTES: Final = 8 << 10
+TOTAL_MAX_BYTES: Final = 32 << 10  # of all, in a commit
 GIT_SECONDS: Final = 60
 
 _KIND: Final = "container"  # the variable that podman, systemd-nspawn and LXC set
@@ -58,11 +59,13 @@ def recorded(
     """Return the variables to record, and the names of those that were asked for and are not."""
     wanted = {*RECORDED, *asked}
     there = {name: environment[name] for name in sorted(wanted) if name in environment}
-    kept = {
-        name: value
-        for name, value in there.items()
-        if not is_secret(name, value) and len(os.fsencode(value)) <= VALUE_MAX_BYTES
-    }
+    kept: dict[str, str] = {}
+    left = TOTAL_MAX_BYTES
+    for name, value in there.items():
+        size = len(os.fsencode(name + value))
+        if not is_secret(name, value) and size <= min(VALUE_MAX_BYTES, left):
+            kept[name] = value
+            left -= size
     return kept, [name for name in there if name not in kept]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,15 +19,36 @@ if TYPE_CHECKING:
 KIND: Final = "run"
 VERSION: Final = 1
 COMMAND_MAX_BYTES: Final = 256 << 10
+RECORD_MAX_BYTES: Final = 768 << 10
+"""Of a commit's 1 MiB; the message, the author and the root's attributes have the rest."""
 
 
 def check_command(command: Sequence[str]) -> None:
     """Raise InvalidInput for a command that no commit has room for."""
-    size = sum(len(os.fsencode(word)) + 3 for word in command)
+    size = _size(list(command))
     if size > COMMAND_MAX_BYTES:
         raise InvalidInput(
             f"the command has {size:,} bytes", hint=f"{COMMAND_MAX_BYTES:,} bytes can be recorded"
         )
+
+
+def bounded(record: Mapping[str, JSON]) -> Mapping[str, JSON]:
+    """Return a record that a commit has room for: if need be, without the paths that were read."""
+    if _size(record) <= RECORD_MAX_BYTES:
+        return record
+    inputs: list[JSON] = []
+    for facts in cast("Sequence[Mapping[str, JSON]]", record["inputs"]):
+        read = facts.get("read")
+        unnamed: Mapping[str, JSON] = {}
+        if isinstance(read, Mapping):
+            unnamed = {"read": {**read, "paths": None}}
+        inputs.append({**facts, **unnamed})
+    return {**record, "inputs": inputs}
+
+
+def _size(value: object) -> int:
+    text = json.dumps(value, ensure_ascii=False)
+    return len(text.encode("utf-8", "surrogateescape"))
 
 
 def is_run(commit: Commit) -> bool:

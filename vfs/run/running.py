@@ -30,7 +30,7 @@ from vfs.run.inputs import Input, Wanted
 from vfs.run.logs import RunLog
 from vfs.run.output import OutputPlace, begin, keep_result, land_result, make_branch, result_of
 from vfs.run.places import OpenRepository, Place
-from vfs.run.record import RunRecord, check_command, make_record
+from vfs.run.record import RunRecord, bounded, check_command, make_record
 
 if TYPE_CHECKING:
     from vfs.ids import ObjectId
@@ -120,6 +120,7 @@ def run(order: RunOrder) -> Outcome:
     """
     check_command(order.command)
     check_text("message", order.message or "")
+    check_text("author", order.author or "")
     run_inputs.check_names(order.inputs)
     with order.open_repository() as repo:
         sources = [run_inputs.resolve(repo, wanted) for wanted in order.inputs]
@@ -274,8 +275,19 @@ def _performed(job: _Job) -> Iterator[_Done]:
         with job.open_repository() as repo:
             make_branch(repo, job.output, job.branch)
         exit_code = -1
+        names = [source.wanted.name for source in job.inputs]
         try:
-            exit_code, started_ns, seconds = _run_mounted(job, writing)
+            with places.unmounted_at_the_end(job.place, names):
+                _mount(job)
+                started_ns, begun = now_ns(), time.monotonic()
+                exit_code = run_command(
+                    job.command,
+                    directory=job.directory,
+                    environment={**job.environment, **_variables(job)},
+                    log=writing.write,
+                )
+                seconds = time.monotonic() - begun
+                places.unmount_output(job.place)
             yield _Done(job, exit_code, writing, machine, started_ns, seconds)
         except BaseException:
             if exit_code == 0:
@@ -293,23 +305,10 @@ def _forget(job: _Job) -> None:
         job.place.reads_file(source.wanted.name).unlink(missing_ok=True)
 
 
-def _run_mounted(job: _Job, writing: RunLog) -> tuple[int, int, float]:
-    """Mount all, run the command, unmount all; return its exit code, start and seconds."""
-    names = [source.wanted.name for source in job.inputs]
-    with places.unmounted_at_the_end(job.place, names):
-        for source in job.inputs:
-            places.mount_input(job.place, source, ledger=job.ledger)
-        places.mount_output(job.place)
-        started_ns, begun = now_ns(), time.monotonic()
-        code = run_command(
-            job.command,
-            directory=job.directory,
-            environment={**job.environment, **_variables(job)},
-            log=writing.write,
-        )
-        seconds = time.monotonic() - begun
-        places.unmount_output(job.place)
-    return code, started_ns, seconds
+def _mount(job: _Job) -> None:
+    for source in job.inputs:
+        places.mount_input(job.place, source, ledger=job.ledger)
+    places.mount_output(job.place)
 
 
 def _variables(job: _Job) -> dict[str, str]:
@@ -349,7 +348,8 @@ def _committed(done: _Done, message: str, author: str | None) -> tuple[ObjectId 
     branches.checkpoint(job.place.store, output.data_set, output.branch)
     with job.open_repository() as repo, PassingObjects(repo.reader) as objects:
         result = _result(repo, objects, job)
-        provenance = done.record(_source_facts(repo, job), output.facts(result.directory.content))
+        record = done.record(_source_facts(repo, job), output.facts(result.directory.content))
+        provenance = bounded(record)
         try:
             commit = land_result(
                 repo, objects, result, message=message, author=author, provenance=provenance
@@ -379,7 +379,7 @@ def _compared(done: _Done, record: RunRecord, commit: ObjectId, keep: str | None
                 keep,
                 message=f"Run again: {commit.hex()}",
                 author=None,
-                provenance={**done.record(sources, facts), "rerun_of": commit.hex()},
+                provenance=bounded({**done.record(sources, facts), "rerun_of": commit.hex()}),
             )
         run_id, path = job.place.run_id, done.log.path
         if result.directory.content == record.tree:
