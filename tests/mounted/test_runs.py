@@ -219,6 +219,19 @@ def test_rerun_says_whether_it_is_the_same(hub: Hub) -> None:
     assert runs_left(hub) == []
 
 
+def test_a_rerun_has_the_same_paths(hub: Hub) -> None:
+    place = hub.store.parent / "fixed"
+    shell(hub, "echo $VFS_RUN $VFS_IN_DATA > $VFS_OUT/paths", "--dir", str(place))
+    assert cat(hub, "results:paths") == f"{place} {place}/in/data\n"
+    assert hub.vfs("rerun", "results").returncode == 0
+    assert not place.exists()
+    place.mkdir()
+    taken = shell(hub, "true", "--dir", str(place), check=False)
+    assert (taken.returncode, "already" in taken.stderr) == (1, True)
+    assert hub.vfs("rerun", "results", check=False).returncode == 1
+    assert runs_left(hub) == []
+
+
 def test_two_runs_at_once_both_get_in_unless_they_change_the_same(hub: Hub) -> None:
     shell(hub, "echo 0 > $VFS_OUT/shared")
     fifo = hub.store.parent / "fifo"

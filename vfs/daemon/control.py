@@ -19,7 +19,7 @@ from vfs.daemon.checks import check
 from vfs.daemon.registry import Record
 from vfs.daemon.spec import MountSpec
 from vfs.errors import MountProblem, VfsError
-from vfs.model.names import DEFAULT_BRANCH, RUNNING, Target
+from vfs.model.names import DEFAULT_BRANCH, Target, is_work_branch
 from vfs.store.shown import ShownSlots
 
 if TYPE_CHECKING:
@@ -188,7 +188,7 @@ def _keep_branches(spec: MountSpec, ready: Callable[[], None]) -> None:
                 row.head,
             )
             for row in rows
-            if not row.branch.startswith(RUNNING)
+            if not is_work_branch(row.branch)
         ]
 
     with sockets.listening(spec.store, _requests_name(spec)) as requests:

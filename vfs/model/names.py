@@ -16,8 +16,10 @@ DEFAULT_BRANCH: Final = "main"
 SEPARATOR: Final = ".."
 """Between two revisions, for what differs between them; in no name."""
 
-RUNNING: Final = "running-"
-"""So begins the name of the branch that a run writes to (`vfs.run`), which a hub does not mount."""
+RUN_ID: Final = re.compile(r"[0-9]{8}-[0-9]{6}-[0-9a-f]{6}")
+"""The name of a run (`vfs.run`)."""
+
+_RUNNING: Final = "running-"
 
 _LABEL: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 _HEX_ID: Final = re.compile(r"[0-9a-f]{64}")
@@ -60,6 +62,16 @@ def check_entry_name(name: bytes) -> bytes:
     if name in (b"", b".", b"..") or b"/" in name or b"\0" in name:
         raise InvalidName(f"{os.fsdecode(name)!r} can't be the name of a file")
     return name
+
+
+def work_branch(run_id: str) -> str:
+    """Return the name of the branch that a run writes to."""
+    return f"{_RUNNING}{run_id}"
+
+
+def is_work_branch(name: str) -> bool:
+    """Say whether a branch is one that a run writes to, which is mounted for the run alone."""
+    return name.startswith(_RUNNING) and bool(RUN_ID.fullmatch(name, len(_RUNNING)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,21 @@ EXIT_SIGNAL: Final = 128
 _PIECE_BYTES: Final = 64 << 10
 
 
+@contextmanager
+def ending_in_order() -> Iterator[None]:
+    """Have signals that would end this process raise SystemExit meanwhile, as Ctrl-C raises."""
+
+    def end(number: int, _: FrameType | None) -> None:
+        raise SystemExit(EXIT_SIGNAL + number)
+
+    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def run_command(
     command: Sequence[str],
     *,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Final, Self
 from blake3 import blake3
 
 from vfs.errors import NotFound
+from vfs.model.names import RUN_ID
 from vfs.repo.revisions import near_misses
 
 if TYPE_CHECKING:
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 TAIL_BYTES: Final = 8 << 10
 FILE_MAX_BYTES: Final = 64 << 20
 FILES_KEPT: Final = 500
-
-RUN_ID: Final = re.compile(r"[0-9]{8}-[0-9]{6}-[0-9a-f]{6}")
 
 
 def logs_directory(store: Path) -> Path:

@@ -24,7 +24,7 @@ from vfs.daemon import branches, control, logs, mounts, registry, unmount
 from vfs.daemon.spec import MountSpec
 from vfs.errors import AlreadyExists, MountProblem, NotFound
 from vfs.fs.single import open_single
-from vfs.model.names import RUNNING, Target
+from vfs.model.names import Target, work_branch
 from vfs.repo.branches import delete_branch
 from vfs.store.shown import ShownSlots
 
@@ -40,11 +40,6 @@ _FILE_MODE: Final = 0o600
 def new_id() -> str:
     """Return a name for a run: its time (UTC), and what tells it from others of that second."""
     return f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(3)}"
-
-
-def work_branch(run_id: str) -> str:
-    """Return the branch that a run writes to."""
-    return f"{RUNNING}{run_id}"
 
 
 def default_directory(run_id: str) -> Path:

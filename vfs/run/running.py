@@ -17,14 +17,14 @@ from vfs.daemon import branches
 from vfs.errors import Conflict, NotFound
 from vfs.fs.reads import read_numbers
 from vfs.model.commit import check_text
-from vfs.model.names import DEFAULT_BRANCH, Target
+from vfs.model.names import DEFAULT_BRANCH, Target, work_branch
 from vfs.repo.branches import commit_overlay
 from vfs.repo.treediff import Difference, differences, expand
 from vfs.repo.trees import Nodes
 from vfs.repo.uncommitted import PassingObjects
 from vfs.run import inputs as run_inputs
 from vfs.run import places
-from vfs.run.command import run_command
+from vfs.run.command import ending_in_order, run_command
 from vfs.run.environment import machine_facts, passed, recorded
 from vfs.run.inputs import Input, Wanted
 from vfs.run.logs import RunLog
@@ -108,7 +108,7 @@ class _Job:
 
     @property
     def branch(self) -> str:
-        return places.work_branch(self.place.run_id)
+        return work_branch(self.place.run_id)
 
 
 def run(order: RunOrder) -> Outcome:
@@ -271,7 +271,11 @@ def _performed(job: _Job) -> Iterator[_Done]:
     Where what it wrote can't be made a version for any reason, its branch stays.
     """
     machine = machine_facts(job.command[0], job.directory)
-    with RunLog(job.place.store, job.place.run_id) as writing, places.made(job.place):
+    with (
+        ending_in_order(),
+        RunLog(job.place.store, job.place.run_id) as writing,
+        places.made(job.place),
+    ):
         with job.open_repository() as repo:
             make_branch(repo, job.output, job.branch)
         exit_code = -1
