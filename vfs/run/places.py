@@ -13,14 +13,14 @@ import os
 import secrets
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from vfs.daemon import branches, control, logs, mounts, registry, unmount
+from vfs.daemon import branches, control, logs, mounts, owners, registry, unmount
 from vfs.daemon.spec import MountSpec
 from vfs.errors import AlreadyExists, MountProblem, NotFound
 from vfs.fs.single import open_single
@@ -151,9 +151,13 @@ def unmounted_at_the_end(place: Place, names: list[str]) -> Iterator[None]:
     finally:
         for path in mountpoints:
             _end_mount(path)
+    _forget_logs(place.store, mountpoints)
+
+
+def _forget_logs(store: Path, mountpoints: Iterable[Path]) -> None:
     for path in mountpoints:
         name = registry.mount_id(str(path))
-        (place.store / logs.LOG_DIR / f"{name}.log").unlink(missing_ok=True)
+        (store / logs.LOG_DIR / f"{name}.log").unlink(missing_ok=True)
 
 
 def _end_mount(path: Path) -> None:
@@ -174,7 +178,7 @@ def clear_killed(store: Path, open_repository: OpenRepository) -> list[str]:
         for record in sorted(_records(store).glob("*.json")):
             facts = _abandoned(record)
             if facts is not None:
-                _clear(record, facts, open_repository)
+                _clear(store, record, facts, open_repository)
                 cleared.append(record.stem)
     return cleared
 
@@ -191,13 +195,20 @@ def _abandoned(record: Path) -> dict[str, Any] | None:
     return facts if isinstance(facts, dict) and facts else None
 
 
-def _clear(record: Path, facts: dict[str, Any], open_repository: OpenRepository) -> None:
+def _clear(
+    store: Path, record: Path, facts: dict[str, Any], open_repository: OpenRepository
+) -> None:
+    data_set, branch = str(facts.get("data_set")), work_branch(record.stem)
     directory = Path(str(facts.get("directory")))
     ours = (mount for mount in mounts.inside(directory) if mount.ours)
     for mount in sorted(ours, key=lambda mount: mount.mountpoint, reverse=True):
         _end_mount(Path(mount.mountpoint))
+    # Whoever has served the branch has ended once it can be owned, and its lock goes with that.
+    with suppress(MountProblem), owners.owned(store, data_set, branch, str(directory / "out")):
+        pass
     with open_repository() as repo, suppress(NotFound):
-        remove_branch(repo, str(facts.get("data_set")), work_branch(record.stem))
+        remove_branch(repo, data_set, branch)
+    _forget_logs(store, [directory / "out", *(directory / "in").glob("*")])
     _remove_directory(directory)
     for reads in record.parent.glob(f"{record.stem}.*.reads"):
         reads.unlink(missing_ok=True)
