@@ -45,6 +45,19 @@ class Catalog:
         for index in workers.in_order(self._load, new):
             self._indexes[index.pack] = index
 
+    def load_kept(self) -> None:
+        """Learn of the packs whose indexes are kept here, without a request."""
+        kept = () if self._cache is None or not self._cache.is_dir() else self._cache.iterdir()
+        for path in kept:
+            if not path.name.startswith("."):
+                with suppress(OSError, ValueError, RemoteProblem):  # damaged here: not known here
+                    pack = PackId(bytes.fromhex(path.name))
+                    self._indexes[pack] = PackIndex(pack, path.read_bytes())
+
+    def within(self, pack: PackId, start: int, end: int) -> list[tuple[ObjectId, Place]]:
+        """Return the objects of a pack that is known, as `PackIndex.within` does."""
+        return self._indexes[pack].within(start, end)
+
     def add(self, pack: PackId, data: bytes) -> None:
         """Take the index of a pack that was just written."""
         self._indexes[pack] = PackIndex(pack, data)

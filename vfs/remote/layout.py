@@ -161,6 +161,24 @@ class PackIndex:
             low += 1
         return None
 
+    def within(self, start: int, end: int) -> list[tuple[ObjectId, Place]]:
+        """Return the objects of the segments that begin in [start, end) of the pack.
+
+        Looks at all of the index. Raises RemoteProblem.
+        """
+        heads = self._data[_HEAD.size : self._objects]
+        numbers = {
+            number
+            for number, (at, *_) in enumerate(_SEGMENT.iter_unpack(heads))
+            if start <= at < end
+        }
+        objects = self._data[self._objects : self._objects + self.count * _OBJECT.size]
+        return [
+            (ObjectId(oid), self._place(kind, number, offset, size))
+            for oid, kind, number, offset, size in _OBJECT.iter_unpack(objects)
+            if number in numbers
+        ]
+
     def ids(self) -> Iterator[tuple[ObjectId, Kind]]:
         """Yield the objects, ascending by id."""
         for number in range(self.count):

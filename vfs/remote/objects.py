@@ -17,12 +17,14 @@ from vfs.remote.catalog import Catalog
 from vfs.remote.layout import PackId, Place, Segment, pack_name
 from vfs.remote.parallel import Workers
 from vfs.store.compression import decompress
+from vfs.store.layout import Kind
 
 GAP_BYTES: Final = 64 << 10
 """Bytes between two segments that are read for nothing rather than by a request of their own: at
 1 Gbit/s they take 0.5 ms, a request takes several."""
 
 RANGE_BYTES: Final = 4 << 20
+WINDOW_BYTES: Final = 2 << 20  # of a pack, fetched together for whoever reads on demand
 CACHE_BYTES: Final = 32 << 20  # segments of nodes: their neighbours are asked for next
 READS: Final = 3  # of a range whose bytes are wrong, as a line may have damaged them
 
@@ -42,6 +44,15 @@ class _Range(NamedTuple):
     start: int
     end: int
     members: list[_Member]
+
+
+class Window(NamedTuple):
+    """A piece of a pack on a fixed grid: who wants anything of it wants the same request."""
+
+    pack: PackId
+    start: int
+    wanted: tuple[ObjectId, Place]
+    around: list[tuple[ObjectId, Place]]  # that one, too
 
 
 class RemoteObjects:
@@ -84,6 +95,36 @@ class RemoteObjects:
         """
         for one in _ranges((oid, self._place(oid, is_node=False)) for oid in set(ids)):
             self._workers.begin(lambda wanted=one: self._hand_over(wanted, handle))  # type: ignore[misc]
+
+    def window(self, oid: ObjectId) -> Window | None:
+        """Return where an object is, with all that lies around it; None where no index has it."""
+        place = self._catalog.find(oid, is_node=True) or self._catalog.find(oid, is_node=False)
+        if place is None:
+            return None
+        start = place.segment.start // WINDOW_BYTES * WINDOW_BYTES
+        around = self._catalog.within(place.pack, start, start + WINDOW_BYTES)
+        return Window(place.pack, start, (oid, place), around)
+
+    def read_window(self, window: Window) -> list[tuple[Kind, ObjectId, bytes]]:
+        """Return what a window holds as it lies there, or where that is damaged its object alone.
+
+        Meant for any thread. Raises RemoteProblem, RemoteUnavailable.
+        """
+        try:
+            return self._read_all(window.around)
+        except RemoteProblem:
+            return self._read_all([window.wanted])
+
+    def _read_all(
+        self, objects: Sequence[tuple[ObjectId, Place]]
+    ) -> list[tuple[Kind, ObjectId, bytes]]:
+        kinds = {(oid, place.segment): place.kind for oid, place in objects}
+        return [
+            (kinds[oid, member.segment], oid, data)
+            for wanted in _ranges(objects)
+            for member, raw in zip(wanted.members, self._read(wanted), strict=True)
+            for oid, data in _taken(member, raw)
+        ]
 
     def _hand_over(self, wanted: _Range, handle: Callable[[Objects], None]) -> None:
         for member, raw in zip(wanted.members, self._read(wanted), strict=True):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from vfs.errors import CorruptObject
+from vfs.errors import CorruptObject, Erased
 from vfs.ids import ObjectId, object_id
 from vfs.recent import Recent
 from vfs.store.compression import decompress
@@ -25,8 +26,16 @@ _CACHED_MIN_BYTES: Final = 32 << 10
 class Reader:
     """Reads the objects of a store. For one thread; keeps no transaction open between calls."""
 
-    def __init__(self, env: Environment, *, cache_bytes: int = CACHE_BYTES) -> None:
+    def __init__(
+        self,
+        env: Environment,
+        *,
+        cache_bytes: int = CACHE_BYTES,
+        bring: Callable[[ObjectId], None] | None = None,
+    ) -> None:
+        """*bring* is called for an object that is missing, and stores it or raises VfsError."""
         self._env = env
+        self._bring = bring
         self._objects = env.tables["objects"]
         self._blocks = env.tables["blocks"]
         self._read_ahead = ReadAhead()
@@ -35,14 +44,24 @@ class Reader:
 
     def get(self, oid: ObjectId) -> bytes:
         """Return the object. Raises CorruptObject when it is damaged or missing, Erased."""
-        with self._env.read() as txn:
-            value = txn.get(oid, db=self._objects)
-            if value is None:
-                raise absent(txn, self._env.tables, oid)
-            data = self._fetch(txn, unpack_location(value))
-        if object_id(data) != oid:
+        data = self._stored(oid, must=self._bring is None)
+        if data is None and self._bring is not None:
+            self._bring(oid)
+            data = self._stored(oid, must=True)
+        if data is None or object_id(data) != oid:
             raise CorruptObject(f"the object {oid.hex()} is damaged")
         return data
+
+    def _stored(self, oid: ObjectId, *, must: bool) -> bytes | None:
+        """Return the object as it is here, or None; where it *must* be here, raise the reason."""
+        with self._env.read() as txn:
+            value = txn.get(oid, db=self._objects)
+            if value is not None:
+                return self._fetch(txn, unpack_location(value))
+            reason = absent(txn, self._env.tables, oid)
+            if must or isinstance(reason, Erased):
+                raise reason
+            return None
 
     def has(self, oid: ObjectId) -> bool:
         """Say whether the object is in the store (its bytes are not looked at)."""

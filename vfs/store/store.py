@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self, TypeVar
 
 from vfs.errors import AlreadyExists, Conflict, StoreError
 from vfs.ids import ObjectId
@@ -58,6 +58,9 @@ class ObjectCounts:
     stored: int  # after it; of what is compressed together, its share
 
 
+PROMISED: Final = "promised"
+"""Names, in `meta` and in `settings`, a store that lacks what a remote has, and that remote."""
+
 ROWS_AT_ONCE: Final = 2000
 """Rows for one `Store.mend`: each may dirty a page of its own."""
 
@@ -90,6 +93,7 @@ class Store:
         self.pruned = PrunedTable(env)
         self.settings = Settings(env)
         self.tracking = Tracking(env, self.refs, self.settings)
+        self.bring: Callable[[ObjectId], None] | None = None  # what is missing, for readers
         self._env = env
         self._identity, self._secret = identity, secret
 
@@ -129,10 +133,18 @@ class Store:
             raise
 
     @classmethod
-    def open(cls, path: Path, *, readonly: bool = False, map_bytes: int | None = None) -> Store:
+    def open(
+        cls,
+        path: Path,
+        *,
+        readonly: bool = False,
+        map_bytes: int | None = None,
+        partial: bool = False,
+    ) -> Store:
         """Open the store in *path*; *map_bytes* is the size that its map has at first.
 
-        *readonly* for whoever only reads: it never waits for a writer.
+        *readonly* for whoever only reads: it never waits for a writer. *partial* for whoever can
+        do with one that lacks what a remote has.
 
         Raises StoreError when there is none, or one that this version can't read.
         """
@@ -160,10 +172,24 @@ class Store:
                 )
             if not readonly:
                 env.open_tables(LATER_TABLES, missing="make")
+            if not partial and _is_partial(env):
+                raise StoreError(
+                    f"{path} is the cache of a remote, no store of its own",
+                    hint="vfs mount --remote uses it; vfs clone makes a store",
+                )
             return cls(path, env, identity, secret)
         except BaseException:
             env.close()
             raise
+
+    def promise(self, source: Mapping[str, Any]) -> None:
+        """Note that what versions lead to may be missing here, as *source* has it."""
+
+        def change(txn: Txn) -> None:
+            txn.put(PROMISED.encode(), b"\x01", db=self._env.tables["meta"])
+            self.settings.put_in(txn, PROMISED, source)
+
+        self._env.write(change)
 
     def close(self) -> None:
         """Close the store."""
@@ -211,7 +237,7 @@ class Store:
 
     def reader(self, *, cache_bytes: int = CACHE_BYTES) -> Reader:
         """Return a reader, for one thread."""
-        return Reader(self._env, cache_bytes=cache_bytes)
+        return Reader(self._env, cache_bytes=cache_bytes, bring=self.bring)
 
     def ingest(
         self, *, verify: bool = False, when_erased: WhenErased = "refuse", who: str = ""
@@ -366,6 +392,12 @@ def _is_free(path: Path) -> bool:
         return env.is_blank()
     finally:
         env.close()
+
+
+def _is_partial(env: Environment) -> bool:
+    # In a table that was checked: each command asks, whatever else may be damaged.
+    with env.read() as txn:
+        return txn.get(PROMISED.encode(), db=env.tables["meta"]) is not None
 
 
 def _check_format(env: Environment, path: Path) -> tuple[bytes, bytes]:
