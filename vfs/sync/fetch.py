@@ -61,7 +61,7 @@ def fetch(
 def _fetch(
     repo: Repository, remote: Remote, name: str, wanted: Sequence[Wanted], progress: Progress
 ) -> FetchResult:
-    heads = _heads(repo, remote, name, wanted)
+    heads = ref_heads(repo, remote, name, wanted)
     commits = [(head.data_set, head.commit) for head in heads if head.commit is not None]
     new: dict[ObjectId, tuple[str, Commit]] = {}
     objects = size = 0
@@ -85,10 +85,10 @@ def _fetch(
     return FetchResult(heads, len(new), objects, size)
 
 
-def _heads(
+def ref_heads(
     repo: Repository, remote: Remote, name: str, wanted: Sequence[Wanted]
 ) -> list[RemoteRef]:
-    """Return what was asked for, as it is on the remote now."""
+    """Return what was asked for, as it is on the remote now. Raises NotFound, RemoteProblem."""
     pairs: dict[tuple[str, str], bool] = {}  # and whether it has to be there
     for one in wanted:
         if one.name is not None:

@@ -1,0 +1,222 @@
+"""A cache of a remote, read in one process: what is fetched, when, and what is kept of it."""
+
+from __future__ import annotations
+
+import multiprocessing
+import threading
+from pathlib import Path
+
+import pytest
+
+from tests.support.remotes import FaultyBucket, WatchedBucket, commit, patient
+from vfs.errors import NotFound, RemoteProblem, RemoteUnavailable, StoreError
+from vfs.ids import ObjectId
+from vfs.remote import objects
+from vfs.remote.bucket import Bucket
+from vfs.remote.files import FileBucket
+from vfs.remote.layout import PACKS
+from vfs.repo.blobs import FileReader
+from vfs.repo.repository import Repository
+from vfs.repo.trees import walk
+from vfs.store.store import Store
+from vfs.sync import ondemand
+from vfs.sync.cache import make_cache, open_cache, refresh_cache
+from vfs.sync.ondemand import OnDemand, Patience, Source
+from vfs.sync.push import push
+from vfs.sync.remotes import RemotePlace, connected
+
+FILES = {f"f{number:03}": bytes([number % 251 + 1]) * (50 + number) for number in range(300)}
+CONTENT = {"dir": FILES, "top": b"top" * 999, "empty": b"", "hole": bytes(5000) + b"end"}
+PATIENT = Patience(20)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> RemotePlace:
+    """A remote with the version data@main."""
+    place = RemotePlace("", f"file://{tmp_path}/remote")
+    with Repository.create(tmp_path / "origin") as repo:
+        commit(repo, CONTENT)
+        _push(repo, place)
+    return place
+
+
+@pytest.fixture
+def cache(tmp_path: Path, place: RemotePlace) -> Path:
+    """A cache that shows data@main and has read none of its files."""
+    return _make(tmp_path / "cache", place)
+
+
+def _make(path: Path, place: RemotePlace) -> Path:
+    make_cache(path, place)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(objects, "WINDOW_BYTES", 1)  # else all comes with the commit
+        refresh_cache(path, PATIENT)
+    return path
+
+
+def _push(repo: Repository, place: RemotePlace) -> None:
+    with connected(repo.store, place, write=True) as remote:
+        push(repo, remote, "", repo.all_refs())
+
+
+def _through(cache: Path, bucket: Bucket, patience: Patience = PATIENT) -> Repository:
+    """Open a cache that is filled from *bucket*."""
+    store = Store.open(cache, partial=True)
+    value = store.settings.get("promised")
+    assert value is not None
+    source = Source(value["url"], None, value["uuid"])
+    store.bring = OnDemand(store, source, patience, lambda _: bucket)
+    return Repository(store)
+
+
+def _remote(cache: Path) -> FileBucket:
+    return FileBucket(cache.parent / "remote")
+
+
+def _read_all(repo: Repository, tree: ObjectId | None = None) -> dict[str, object]:
+    tree = tree or repo.commit(repo.resolve("data", "main").commit).root.content
+    found: dict[str, object] = {}
+    for place in walk(repo.nodes, tree):
+        entry = place.entry
+        is_dir = entry.is_dir
+        found[entry.name.decode()] = (
+            _read_all(repo, entry.content)
+            if is_dir
+            else FileReader(repo.reader).read(entry, 0, entry.size)
+        )
+    return found
+
+
+def test_what_is_read_is_what_was_pushed(cache: Path) -> None:
+    with open_cache(cache, PATIENT) as repo:
+        assert _read_all(repo) == CONTENT
+
+
+def test_neighbours_come_together_and_nothing_twice(cache: Path) -> None:
+    bucket = WatchedBucket(_remote(cache))
+    with _through(cache, bucket) as repo:
+        assert _read_all(repo) == CONTENT
+    assert 1 <= bucket.calls["get_range"] <= 3  # of 300 files
+    assert bucket.calls.total() == bucket.calls["get_range"]
+    again = WatchedBucket(_remote(cache))
+    with _through(cache, again) as repo:
+        assert _read_all(repo) == CONTENT
+    assert not again.calls
+
+
+def test_a_version_that_came_later_is_shown_after_a_refresh(
+    cache: Path, place: RemotePlace
+) -> None:
+    with Repository.open(cache.parent / "origin") as repo:
+        commit(repo, {"new": b"new"})
+        _push(repo, place)
+    refresh_cache(cache, PATIENT, "data")
+    with open_cache(cache, PATIENT) as repo:
+        assert _read_all(repo) == {"new": b"new"}
+
+
+def test_offline_shows_what_was_fetched_and_asks_for_nothing(cache: Path) -> None:
+    bucket = WatchedBucket(_remote(cache))
+    with (
+        _through(cache, bucket, Patience(offline=True)) as repo,
+        pytest.raises(RemoteUnavailable, match="offline"),
+    ):
+        _read_all(repo)
+    with open_cache(cache, PATIENT) as repo:
+        _read_all(repo)
+    with _through(cache, bucket, Patience(offline=True)) as repo:
+        assert _read_all(repo) == CONTENT
+    assert not bucket.calls
+
+
+def test_faults_on_the_way_are_survived(cache: Path) -> None:
+    faulty = FaultyBucket(_remote(cache), 1, rate=0.3, wrong_rate=0.2)
+    with _through(cache, patient(faulty)) as repo:
+        assert _read_all(repo) == CONTENT
+
+
+def test_wrong_bytes_are_never_kept(cache: Path) -> None:
+    wrong = FaultyBucket(_remote(cache), 1, rate=0, wrong_rate=1)
+    with _through(cache, wrong) as repo, pytest.raises(RemoteProblem):
+        _read_all(repo)
+    with open_cache(cache, PATIENT) as repo:
+        assert _read_all(repo) == CONTENT
+
+
+def test_a_pack_that_is_gone_is_no_missing_file(cache: Path) -> None:
+    for pack in (cache.parent / "remote" / PACKS).iterdir():
+        pack.unlink()
+    with open_cache(cache, PATIENT) as repo:
+        try:
+            _read_all(repo)
+        except NotFound:
+            pytest.fail("it looks as if the file were not there")
+        except RemoteProblem:
+            pass
+
+
+def test_a_remote_that_hangs_is_given_up_and_found_again(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ondemand, "REST_SECONDS", 0.0)
+    hangs, answers = threading.Event(), threading.Event()
+
+    def wait(call: str, name: str) -> None:
+        hangs.set()
+        answers.wait()
+
+    bucket = WatchedBucket(_remote(cache), before=wait)
+    with _through(cache, bucket, Patience(0.2)) as repo:
+        with pytest.raises(RemoteUnavailable, match="in time"):
+            _read_all(repo)
+        assert hangs.is_set()
+        answers.set()
+    with _through(cache, bucket) as repo:
+        assert _read_all(repo) == CONTENT
+
+
+def test_after_a_failure_nothing_is_asked_for_a_while(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ondemand, "REST_SECONDS", 1e6)
+    down = FaultyBucket(_remote(cache), 1, rate=1)
+    with _through(cache, down) as repo:
+        for _ in range(5):
+            with pytest.raises(RemoteUnavailable):
+                _read_all(repo)
+    assert down.calls.total() == 1
+
+
+def _read_in_a_process(cache: Path, start: object, calls: object) -> None:
+    bucket = WatchedBucket(_remote(cache))
+    start.wait()  # type: ignore[attr-defined]
+    with _through(cache, bucket) as repo:
+        assert _read_all(repo) == CONTENT
+    calls.put(bucket.calls["get_range"])  # type: ignore[attr-defined]
+
+
+def test_processes_at_once_fetch_nothing_twice(cache: Path) -> None:
+    alone = _make(cache.parent / "alone", RemotePlace("", f"file://{cache.parent}/remote"))
+    bucket = WatchedBucket(_remote(alone))
+    with _through(alone, bucket) as repo:
+        _read_all(repo)
+    context = multiprocessing.get_context("fork")
+    start, calls = context.Barrier(3), context.Queue()
+    readers = [
+        context.Process(target=_read_in_a_process, args=(cache, start, calls)) for _ in range(3)
+    ]
+    for reader in readers:
+        reader.start()
+    asked = [calls.get(timeout=60) for _ in readers]
+    for reader in readers:
+        reader.join()
+    assert sum(asked) == bucket.calls["get_range"]
+
+
+def test_a_cache_is_no_store_of_its_own(cache: Path, place: RemotePlace) -> None:
+    with pytest.raises(StoreError, match="cache of a remote"):
+        Repository.open(cache)
+    with pytest.raises(StoreError, match="store of its own"):
+        make_cache(cache.parent / "origin", place)
+    with pytest.raises(StoreError, match="no cache"):
+        open_cache(cache.parent / "origin", PATIENT)

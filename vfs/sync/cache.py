@@ -1,0 +1,116 @@
+"""The cache of a remote: a store that shows the remote's branches and tags, and fills on demand."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from vfs.clock import now_ns
+from vfs.errors import AlreadyExists, StoreError
+from vfs.ids import object_id
+from vfs.remote.remote import Remote
+from vfs.remote.urls import open_bucket
+from vfs.repo import identity
+from vfs.repo.repository import Repository
+from vfs.store.refs import RefChange
+from vfs.store.store import PROMISED, Store
+from vfs.sync.fetch import Wanted, ref_heads
+from vfs.sync.ondemand import OnDemand, Patience, Source
+from vfs.sync.push import tracked
+from vfs.sync.remotes import DEFAULT, RemotePlace
+
+if TYPE_CHECKING:
+    from vfs.remote.refs import RemoteRef
+
+_WHY: Final = "as on the remote"
+
+
+def default_cache(url: str) -> Path:
+    """Return where the cache of the remote at *url* is when nobody says otherwise."""
+    caches = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(caches).expanduser() / "vfs" / object_id(url.encode()).hex()[:16]
+
+
+def open_cache(path: Path, patience: Patience) -> Repository:
+    """Open a cache; what is read through it is fetched. Not to be held over a fork.
+
+    Raises StoreError where there is none.
+    """
+    store = Store.open(path, partial=True)
+    try:
+        store.bring = OnDemand(store, _source(store), patience)
+        return Repository(store)
+    except BaseException:
+        store.close()
+        raise
+
+
+def make_cache(path: Path, place: RemotePlace) -> None:
+    """See to it that *path* is a cache of the remote at *place*.
+
+    Raises RemoteProblem, RemoteUnavailable, and StoreError where something else is.
+    """
+    bucket = open_bucket(place.url, place.endpoint)
+    with Remote.connect(bucket, store=None) as remote:
+        uuid = remote.uuid
+    with suppress(AlreadyExists):
+        Store.create(path).close()
+    with Store.open(path, partial=True) as store:
+        value = {"url": place.url, "uuid": uuid}
+        value |= {"endpoint": place.endpoint} if place.endpoint else {}
+        there = store.settings.get(PROMISED)
+        if there is not None and there.get("uuid") == uuid:
+            store.promise(value)  # the same remote, perhaps by another way
+        elif there is not None:
+            raise StoreError(f"{path} is the cache of another remote", hint="give another --cache")
+        elif store.refs.data_sets():
+            raise StoreError(f"{path} is a store of its own", hint="give another --cache")
+        else:
+            store.promise(value)
+
+
+def refresh_cache(path: Path, patience: Patience, data_set: str | None = None) -> None:
+    """Have a cache show the branches and tags that its remote has now; of one data set, or of all.
+
+    Raises NotFound for a data set that is not there, RemoteProblem, RemoteUnavailable.
+    """
+    with open_cache(path, patience) as repo:
+        source = _source(repo.store)
+        with Remote(source.bucket(), source.uuid, path) as remote:
+            remote.refresh()  # before the workers of a mount ask for indexes one by one
+            names = remote.refs.data_sets() if data_set is None else [data_set]
+            heads = ref_heads(repo, remote, DEFAULT, [Wanted(name) for name in names])
+        for name in names:
+            _show(repo, name, [head for head in heads if head.data_set == name])
+        repo.store.tracking.record([tracked(DEFAULT, head) for head in heads])
+
+
+def _show(repo: Repository, data_set: str, heads: list[RemoteRef]) -> None:
+    """Move the branches and tags of a data set to where the remote's are."""
+    refs, who, now = repo.store.refs, identity.who(), now_ns()
+    with suppress(AlreadyExists):
+        repo.create_data_set(data_set)
+    there = {head.name: head for head in heads}
+    for ref in repo.refs(data_set):
+        if ref.name not in there or there[ref.name].kind != ref.kind:
+            refs.delete(data_set, ref.name, ref.kind, time_ns=now, who=who, why=_WHY)
+    shown = {ref.name: ref.commit for ref in repo.refs(data_set)}
+    changes = []
+    for head in heads:
+        if head.commit is not None and shown.get(head.name) != head.commit:
+            repo.commit(head.commit)  # there, and a commit
+            changes.append(
+                RefChange(
+                    data_set=data_set, name=head.name, kind=head.kind, new=head.commit, force=True
+                )
+            )
+    refs.move(changes, time_ns=now, who=who, why=_WHY)
+
+
+def _source(store: Store) -> Source:
+    value = store.settings.get(PROMISED)
+    if value is None:
+        raise StoreError(f"{store.path} is no cache of a remote", hint="give another --cache")
+    return Source(str(value.get("url")), value.get("endpoint"), str(value.get("uuid")))
