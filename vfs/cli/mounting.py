@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
     from vfs.model.names import Target
+    from vfs.sync.ondemand import Patience
 
 WORKERS_MAX: Final = 8  # by default; more cores than that wait for the kernel's queue
 
@@ -83,6 +84,7 @@ def _absolute(path: Path) -> Path:
         ("For all users, executables not to be run", "vfs mount /mnt --allow-other -o noexec"),
         ("In a container or a service: do not return", "vfs mount --foreground /mnt"),
         ("Serve a FUSE device that a helper has mounted", "vfs mount -f data@v3 /dev/fd/5"),
+        ("A remote's version, fetched as it is read", "vfs mount --remote origin data@v3 /mnt"),
         ("End it", "vfs umount /mnt"),
     ),
 )
@@ -127,6 +129,27 @@ def _absolute(path: Path) -> Path:
     show_default=True,
     help="How much a branch may hold in memory of what was written and is not stored yet: 64M, 1G.",
 )
+@click.option(
+    "--remote",
+    "where",
+    metavar="REMOTE",
+    help="Show a remote's versions, fetched as they are read: its name, or its URL.",
+)
+@click.option(
+    "--cache",
+    metavar="DIRECTORY",
+    type=DirectoryType(),
+    help="With --remote: where fetched data is kept. [default: one for each URL in ~/.cache/vfs]",
+)
+@click.option("--offline", is_flag=True, help="With --remote: show what was fetched, ask for none.")
+@click.option(
+    "--timeout",
+    metavar="SECONDS",
+    type=click.FloatRange(1, 3600),
+    default=60,
+    show_default=True,
+    help="With --remote: how long a reader waits before it gets an error.",
+)
 @pass_settings
 def mount(
     settings: Settings,
@@ -138,6 +161,10 @@ def mount(
     options: tuple[str, ...],
     read_only: bool,
     dirty_limit: int,
+    where: str | None,
+    cache: Path | None,
+    offline: bool,
+    timeout: float,
 ) -> None:
     """Show versions as files.
 
@@ -154,23 +181,33 @@ def mount(
     All else is read-only. Files and directories that two versions share have the same inode
     number, so diff -r skips them and du counts them once.
 
+    With --remote, versions that are on a remote are shown at once, read-only, and fetched as they
+    are read. What was fetched is kept, and shared by all mounts of the cache. A reader gets an
+    error when the remote does not answer in time; who reads later asks again.
+
     The mount is served in the background until 'vfs umount MOUNTPOINT'. A mount whose server was
     killed is cleared first.
     """
     target, mountpoint = _split(arguments)
+    store, patience = _absolute(settings.store), None
+    if where is not None:
+        store, patience = _cache(settings, where, cache, target, timeout, offline=offline)
+    elif cache is not None or offline:
+        raise click.UsageError("--cache and --offline go with --remote")
     from vfs.daemon import MountSpec
     from vfs.daemon import mount as start
 
     spec = MountSpec(
-        store=_absolute(settings.store),
+        store=store,
         mountpoint=mountpoint,
         target=target,
-        workers=workers or default_workers(),
+        workers=workers or (default_workers() if patience is None else WORKERS_MAX),
         allow_other=allow_other,
         options=tuple(part for option in options for part in option.split(",") if part),
         foreground=foreground,
         read_only=read_only,
         dirty_limit=dirty_limit,
+        patience=patience,
     )
     what = "all versions" if target is None else str(target)
     if foreground:
@@ -181,6 +218,35 @@ def mount(
     click.echo(
         output.printable(f"mounted {what} on {mountpoint}; 'vfs umount {mountpoint}' ends it")
     )
+
+
+def _cache(
+    settings: Settings,
+    where: str,
+    cache: Path | None,
+    target: Target | None,
+    timeout: float,
+    *,
+    offline: bool,
+) -> tuple[Path, Patience]:
+    """Return the cache of a remote, made and brought up to date, and how it is to be read."""
+    from vfs.sync.cache import default_cache, make_cache, refresh_cache
+    from vfs.sync.ondemand import Patience
+    from vfs.sync.remotes import RemotePlace, find_remote
+
+    if "://" in where:
+        from vfs.remote.urls import check_url
+
+        place = RemotePlace("", check_url(where))
+    else:
+        with settings.repository(readonly=True) as repo:
+            place = find_remote(repo.store, where)
+    path = _absolute(cache) if cache is not None else default_cache(place.url)
+    patience = Patience(timeout, offline)
+    if not offline:
+        make_cache(path, place)
+        refresh_cache(path, patience, target.data_set if target else None)
+    return path, patience
 
 
 def _split(arguments: tuple[str, ...]) -> tuple[Target | None, Path]:

@@ -211,10 +211,10 @@ def _find_out(spec: MountSpec, shown: ShownSlots) -> BranchName | Callable[[], V
 
     The store is closed again, as LMDB must not be held over a fork.
     """
-    from vfs.repo.repository import Repository  # noqa: PLC0415 - `umount` needs it not
+    from vfs.fs.snapshot import open_shown  # noqa: PLC0415 - `umount` needs it not
     from vfs.store.guard import guarded  # noqa: PLC0415
 
-    with guarded(spec.store), Repository.open(spec.store, readonly=True) as repository:
+    with guarded(spec.store), open_shown(spec.store, spec.patience) as repository:
         if spec.target is None:
             return _hub_opener(spec, shown)
         if spec.target.path:
@@ -227,7 +227,7 @@ def _find_out(spec: MountSpec, shown: ShownSlots) -> BranchName | Callable[[], V
         from vfs.fs.single import open_single  # noqa: PLC0415
 
         resolved = repository.resolve(spec.target.data_set, spec.target.revision)
-        return functools.partial(open_single, spec.store, resolved.slot, shown)
+        return functools.partial(open_single, spec.store, resolved.slot, shown, spec.patience)
 
 
 def _no_branches(spec: MountSpec) -> str:
@@ -247,7 +247,7 @@ def _hub_opener(spec: MountSpec, shown: ShownSlots) -> Callable[[], View]:
     from vfs.fs.places import open_hub_with_branches  # noqa: PLC0415
 
     if spec.read_only:
-        return functools.partial(open_hub, spec.store, shown)
+        return functools.partial(open_hub, spec.store, shown, spec.patience)
     make = functools.partial(making.ask, spec.store, _requests_name(spec))
     arrivals = Arrivals(spec.store, spec.mountpoint, workers=spec.workers)
     return functools.partial(open_hub_with_branches, spec.store, make, arrivals, shown)
@@ -269,20 +269,30 @@ def _branch(repository: Repository, target: Target) -> BranchName | None:
 def _keep_house(spec: MountSpec) -> None:
     """Free what readers that were killed still hold in the store; collect garbage if it is time.
 
+    A cache never collects any: it follows its remote's branches and tags instead.
+
     Run in a process of its own.
     """
     from vfs.repo.gc.schedule import collect_if_due, is_due  # noqa: PLC0415 - as above
     from vfs.store.store import Store  # noqa: PLC0415
 
     try:
-        with Store.open(spec.store, readonly=True) as store:
+        with Store.open(spec.store, readonly=True, partial=spec.patience is not None) as store:
             store.check_readers()
-            due = is_due(store) and os.access(spec.store / "data.mdb", os.W_OK)
+            due = (
+                spec.patience is None
+                and is_due(store)
+                and os.access(spec.store / "data.mdb", os.W_OK)
+            )
+        if spec.patience is not None and not spec.patience.offline:
+            from vfs.sync.cache import refresh_cache  # noqa: PLC0415 - as above
+
+            refresh_cache(spec.store, spec.patience, spec.target.data_set if spec.target else None)
         if due:
             collecting.yield_to_others()
             collect_if_due(spec.store)
     except VfsError as exc:
-        log.error("garbage can't be collected: %s", exc)  # noqa: TRY400 - no traceback
+        log.error("the store can't be looked after: %s", exc)  # noqa: TRY400 - no traceback
 
 
 def list_mounts() -> list[MountInfo]:

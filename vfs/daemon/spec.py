@@ -13,6 +13,7 @@ from vfs.fuse.options import libfuse_options, split, wants_read_only
 
 if TYPE_CHECKING:
     from vfs.model.names import Target
+    from vfs.sync.ondemand import Patience
 
 DIRTY_LIMIT_BYTES: Final = 256 << 20
 
@@ -33,6 +34,7 @@ class MountSpec:
     read_only: bool = False  # a branch, too, is shown as it was committed last
     dirty_limit: int = DIRTY_LIMIT_BYTES  # of what each branch holds in memory
     descriptor: int | None = None  # of a FUSE device that somebody else has mounted
+    patience: Patience | None = None  # *store* is the cache of a remote, which is waited for
 
     def settled(self) -> MountSpec:
         """Return the same with absolute paths, and `ro` among the options taken at its word.
@@ -51,7 +53,7 @@ class MountSpec:
             mountpoint=mountpoint,
             descriptor=descriptor,
             workers=max(1, self.workers),
-            read_only=self.read_only or wants_read_only(self.options),
+            read_only=self.read_only or self.patience is not None or wants_read_only(self.options),
         )
 
     @property

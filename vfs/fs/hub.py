@@ -15,12 +15,13 @@ from vfs.errors import InvalidName, IsADirectory, NoData, NotFound
 from vfs.fs.attrs import FOREVER, Attr
 from vfs.fs.nodes import LINK_RANK, ROOT, is_position, position, split_position
 from vfs.fs.past import Subject
-from vfs.fs.snapshot import Snapshots
+from vfs.fs.snapshot import Snapshots, open_shown
 from vfs.model.names import DEFAULT_BRANCH, SEPARATOR
 from vfs.repo.differences import Differences, difference_name
 from vfs.repo.repository import Repository
 from vfs.store.refs import Ref
 from vfs.store.shown import ShownSlots
+from vfs.sync.ondemand import Patience
 
 log = logging.getLogger(__name__)
 
@@ -177,6 +178,9 @@ def _is_link(node: int) -> bool:
     return is_position(node) and split_position(node)[1] == LINK_RANK
 
 
-def open_hub(store: Path, shown: ShownSlots | None = None) -> Hub:
-    """Open a store and return its hub. Not to be held over a fork."""
-    return Hub(Repository.open(store, readonly=True), shown)
+def open_hub(store: Path, shown: ShownSlots | None = None, patience: Patience | None = None) -> Hub:
+    """Open a store, or with *patience* a remote's cache, and return its hub.
+
+    Not to be held over a fork.
+    """
+    return Hub(open_shown(store, patience), shown)

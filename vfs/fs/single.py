@@ -10,10 +10,11 @@ from vfs.fs.attrs import FOREVER, Attr
 from vfs.fs.nodes import ROOT, is_position, position
 from vfs.fs.past import Subject
 from vfs.fs.reads import Reads
-from vfs.fs.snapshot import Snapshots
+from vfs.fs.snapshot import Snapshots, open_shown
 from vfs.repo.repository import Repository
 from vfs.repo.treepaths import Path as EntryPath
 from vfs.store.shown import ShownSlots
+from vfs.sync.ondemand import Patience
 
 
 class SingleRevision(Snapshots):
@@ -79,14 +80,15 @@ def open_single(
     store: Path,
     slot: int,
     shown: ShownSlots | None = None,
+    patience: Patience | None = None,
     *,
     path: EntryPath = (),
     reads_file: Path | None = None,
 ) -> SingleRevision:
-    """Open a store and return a view of a root, or of what is at *path* in it (see SingleRevision).
+    """Open a store, or with *patience* a remote's cache, and return a view of the root in *slot*.
 
-    Not to be held over a fork. Numbers of files that are opened go to *reads_file*.
+    With *path*, of what is there in it. Not to be held over a fork. Numbers of files that are
+    opened go to *reads_file*.
     """
     reads = None if reads_file is None else Reads(reads_file)
-    repo = Repository.open(store, readonly=True)
-    return SingleRevision(repo, slot, shown, path=path, reads=reads)
+    return SingleRevision(open_shown(store, patience), slot, shown, path=path, reads=reads)

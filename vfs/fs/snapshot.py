@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final, NamedTuple
+from pathlib import Path as FilePath
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from vfs.errors import CorruptObject, IsADirectory, NoData, NotFound, NotSupported, ReadOnly
 from vfs.fs.attrs import BLOCK_BYTES, FOREVER, Attr, Statfs, directory_attr, file_attr
@@ -20,6 +21,9 @@ from vfs.repo.treepaths import Path
 from vfs.repo.trees import Found, Place, find, find_directory, walk
 from vfs.store.layout import Slot
 from vfs.store.shown import ShownSlots
+
+if TYPE_CHECKING:
+    from vfs.sync.ondemand import Patience
 
 CACHED_BYTES: Final = 4 << 20  # of directories, and as many of files: about 8,000 each
 _DOTS: Final = 2  # offsets of "." and ".." in a listing
@@ -245,3 +249,15 @@ class Snapshots:
 def _weight(entry: Entry) -> int:
     """Return about how many bytes of memory an entry takes."""
     return 500 + len(entry.name) + len(entry.extra)
+
+
+def open_shown(store: FilePath, patience: Patience | None) -> Repository:
+    """Open a store to be shown; with *patience* it is a remote's cache, and filled as it is read.
+
+    Raises StoreError.
+    """
+    if patience is None:
+        return Repository.open(store, readonly=True)
+    from vfs.sync.cache import open_cache  # noqa: PLC0415 - most mounts know no remote
+
+    return open_cache(store, patience)
