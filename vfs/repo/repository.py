@@ -25,7 +25,7 @@ from vfs.repo.blobs import FileReader
 from vfs.repo.revisions import Resolved, Revisions, near_misses
 from vfs.repo.revparse import parse_revision
 from vfs.repo.treepaths import Path
-from vfs.repo.trees import Nodes, find, walk
+from vfs.repo.trees import Nodes, find, leaves
 from vfs.store.ingest import Ingest
 from vfs.store.layout import Kind
 from vfs.store.refs import Ref, RefChange, RefUpdate
@@ -275,7 +275,8 @@ class Repository:
 
     def entries(self, tree: ObjectId) -> Iterator[Entry]:
         """Yield the entries of one directory, sorted by name."""
-        return (place.entry for place in walk(self.nodes, tree))
+        for span in leaves(self.nodes, tree):
+            yield from span.leaf.entries()
 
     def read_file(
         self, entry: Entry, offset: int = 0, length: int | None = None

@@ -1,8 +1,10 @@
 """Writing a version as a directory, with several threads.
 
-The caller's thread walks the version: it makes directories, and everything without content. What
-has content goes to the crew, small files many at a time, large ones in pieces. A directory gets its
-own attributes when the last name in it was made, as making names changes its time.
+The caller's thread walks the version: it makes directories, files of one chunk, and everything
+without content. Python's lock is held for most of the time that such a file takes: threads would
+only wait for each other. Larger files go to the crew, many at a time or in pieces.
+A directory gets its own attributes when the last name in it was made, as making names changes its
+time.
 """
 
 from __future__ import annotations
@@ -17,8 +19,9 @@ from functools import partial as bound
 from typing import TYPE_CHECKING, Final
 
 from vfs.errors import CorruptObject, ExportProblem
-from vfs.model.entry import Entry, Extra
-from vfs.repo.exporter.attributes import Attributes
+from vfs.model.entry import FLAG_BLOB, Entry, Extra
+from vfs.repo.blobs import FileReader
+from vfs.repo.exporter.attributes import CREATE, Attributes
 from vfs.repo.exporter.content import write_file, write_range
 from vfs.repo.exporter.links import LinkSets
 from vfs.repo.exporter.place import OPEN_DIRECTORY
@@ -34,9 +37,6 @@ BATCH_FILES: Final = 64
 BATCH_BYTES: Final = 4 << 20
 PIECE_BYTES: Final = 16 << 20
 """Of a larger file, so that all threads have something to do when it is the last one."""
-
-_CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_NOTHING: Final = Extra()
 
 
 class _Directory:
@@ -91,7 +91,9 @@ class DirectoryWriter:
         self._open: set[_Directory | _File] = set()
         self._batch: list[tuple[_Directory, Entry]] = []
         self._batch_bytes = 0
+        self._written = self._written_bytes = 0  # by the walk, and not told yet
         self._top = -1
+        self._files = FileReader(repo.store.reader())
         # An open directory for each level of the tree, and for each that files are made in.
         _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
         with suppress(ValueError, OSError):
@@ -107,6 +109,7 @@ class DirectoryWriter:
     def write(self, fd: int, root: Entry) -> None:
         """Fill the open directory *fd* with what *root* holds; the crew may still be at work."""
         self._top = fd
+        self._attributes.learn(fd)
         top = self._opened(os.dup(fd), root, b"")
         above = [(top, self._entries(top))]
         while above:
@@ -118,6 +121,7 @@ class DirectoryWriter:
             else:
                 above.append((inner, self._entries(inner)))
         self._send_batch()
+        self._tell()
 
     def _fill(self, directory: _Directory, entries: Iterator[Entry]) -> _Directory | None:
         """Make the next entries of a directory, up to one that is a directory itself."""
@@ -166,12 +170,15 @@ class DirectoryWriter:
         extra = Extra.decode(entry.extra)
         if extra.link is None:
             if entry.size <= PIECE_BYTES:
-                self._add_to_batch(directory, entry)
+                if entry.flags & FLAG_BLOB:
+                    self._add_to_batch(directory, entry)
+                elif self._write_whole(directory, entry, self._files):
+                    self._count(entry.size)
                 return
         elif not self._has_content(directory, entry) or self._is_linked(directory, entry, extra):
             return
         # Other names of it are made before it has its content, so its first name is made at once.
-        fd = os.open(entry.name, _CREATE, 0o600, dir_fd=directory.fd)
+        fd = os.open(entry.name, CREATE, 0o600, dir_fd=directory.fd)
         starts = range(0, max(entry.size, 1), PIECE_BYTES)
         file = _File(fd, entry, directory, len(starts))
         self._open.add(file)
@@ -230,6 +237,16 @@ class DirectoryWriter:
         if len(self._batch) >= BATCH_FILES or self._batch_bytes >= BATCH_BYTES:
             self._send_batch()
 
+    def _count(self, size: int) -> None:
+        self._written += 1
+        self._written_bytes += size
+        if self._written == BATCH_FILES:
+            self._tell()
+
+    def _tell(self) -> None:
+        self._done(self._written, self._written_bytes)
+        self._written = self._written_bytes = 0
+
     def _send_batch(self) -> None:
         if self._batch:
             self._crew.do(bound(self._write_batch, self._batch))
@@ -238,28 +255,27 @@ class DirectoryWriter:
     # in the crew's threads
 
     def _write_batch(self, batch: list[tuple[_Directory, Entry]], files: FileReader) -> None:
-        count = size = 0
         for directory, entry in batch:
-            try:
-                self._write_small(directory, entry, files)
-                count += 1
-                size += entry.size
-            except OSError as error:
-                raise problem(directory.path_of(entry.name), error) from error
-            except CorruptObject as error:
-                os.unlink(entry.name, dir_fd=directory.fd)
-                self._damaged(directory.path_of(entry.name), str(error), error)
+            if self._write_whole(directory, entry, files):
+                self._done(1, entry.size)
             self._release(directory)
-        self._done(count, size)
 
-    def _write_small(self, directory: _Directory, entry: Entry, files: FileReader) -> None:
-        fd = os.open(entry.name, _CREATE, 0o600, dir_fd=directory.fd)
+    def _write_whole(self, directory: _Directory, entry: Entry, files: FileReader) -> bool:
+        """Write all of a file; say whether its content could be read."""
         try:
-            write_file(files, fd, entry)
-            extra = Extra.decode(entry.extra) if entry.extra else _NOTHING
-            self._attributes.set_open(fd, entry, extra)
-        finally:
-            os.close(fd)
+            fd = self._attributes.make_file(directory.fd, entry)
+            try:
+                write_file(files, fd, entry)
+                self._attributes.set_made(fd, entry)
+            finally:
+                os.close(fd)
+        except OSError as error:
+            raise problem(directory.path_of(entry.name), error) from error
+        except CorruptObject as error:
+            os.unlink(entry.name, dir_fd=directory.fd)
+            self._damaged(directory.path_of(entry.name), str(error), error)
+            return False
+        return True
 
     def _write_piece(self, file: _File, start: int, end: int, files: FileReader) -> None:
         path = file.directory.path_of(file.entry.name)
