@@ -35,6 +35,10 @@ if TYPE_CHECKING:
         ("A version as a directory", "vfs export data@v3 ./release"),
         ("One directory of it", "vfs export data@v3:images/train /scratch/train"),
         ("The newest version, in place of what is there", "vfs export --replace data ./release"),
+        (
+            "Share what did not change with the last export",
+            "vfs export --like ./v3 data@v4 ./v4",
+        ),
         ("A tar archive", "vfs export --tar data@v3 | zstd > data-v3.tar.zst"),
         ("To another machine", "vfs export --tar data@v3 | ssh host tar -x -C /data"),
     ),
@@ -63,6 +67,24 @@ if TYPE_CHECKING:
     help="Leave out files whose content is damaged, and list them. Without it, nothing is exported "
     "then.",
 )
+@click.option(
+    "--like",
+    metavar="OLD",
+    type=DirectoryType(),
+    help="Take files that are the same from OLD, an earlier export, by reflink: they share blocks "
+    "of the disk until one is written to.",
+)
+@click.option(
+    "--link",
+    is_flag=True,
+    help="With --like: make hard links. Whoever changes such a file in one of the exports changes "
+    "it in ALL of them: for data that nobody writes to.",
+)
+@click.option(
+    "--verify",
+    is_flag=True,
+    help="With --like: read and hash all that is taken from OLD; disks lose bits.",
+)
 @click.option("--tar", "as_tar", is_flag=True, help="Write a tar archive to standard output.")
 @click.option(
     "--jobs", metavar="N", type=click.IntRange(min=1), help="Threads. [default: one per core]"
@@ -89,13 +111,21 @@ def export(
     directory beside it, .DIR.vfs-export; what a killed export left there the next one to DIR
     removes. Content is verified as it is read.
 
+    With --like, what an export of any version left in OLD is taken from there if its entry is the
+    same in both versions and nothing was done to it since, as its times prove. What looks the same
+    without proof, also in a directory that is no export, is read and compared with the hashes of
+    the version. All else is written from the store, as are files with several names. Reflinks take
+    a file system that has them (XFS, btrfs, bcachefs), and both directories on it; where none can
+    be made, all is written. OLD may be DIR, with --replace.
+
     The archive of a version is the same to the byte whenever, and from whichever store, it is
     written. It is of the pax format; GNU tar takes attributes and ACLs from it with --xattrs
     --xattrs-include='*' --acls. Sockets have no place in an archive. 'vfs import' of it gives the
     same version.
 
-    JSON, not with --tar: files, directories, bytes, seconds, problem_count, problems (what was left
-    out: path and reason), lost (what could not be set, and of how many files).
+    JSON, not with --tar: files, directories, bytes, taken (files from OLD), seconds, problem_count,
+    problems (what was left out: path and reason), lost (what could not be set, and of how many
+    files).
     """
     _check(directory, as_tar=as_tar, as_json=as_json, options=options)
     with settings.repository(readonly=True) as repo:
@@ -104,14 +134,20 @@ def export(
         result = _to_tar(repo, root) if directory is None else _run(repo, root, directory, options)
         took = time.monotonic() - begun
     _write_losses(result)
+    if not result.can_take:
+        kind = "hard links" if options["link"] else "reflinks"
+        warn(f"nothing could be shared with {options['like']}: there can be no {kind} between both")
     if as_json:
         output.write_json(_record(result, took))
     else:
-        held = f"{output.plural(result.files, 'file')}, {output.size(result.size)}"
+        shared = f", {result.taken:,} of them shared" if result.taken else ""
+        held = f"{output.plural(result.files, 'file')}{shared}, {output.size(result.size)}"
         note(f"exported {target}: {held}; {output.seconds(took)}, {_rate(result, took)}")
 
 
 def _check(directory: Path | None, *, as_tar: bool, as_json: bool, options: dict[str, Any]) -> None:
+    if not options["like"] and (options["link"] or options["verify"]):
+        raise click.UsageError("--link and --verify need --like")
     if not as_tar:
         if directory is None:
             raise click.UsageError("DIR is missing: where to, or --tar for an archive")
@@ -174,6 +210,7 @@ def _record(result: ExportResult, took: float) -> dict[str, Any]:
         "files": result.files,
         "directories": result.directories,
         "bytes": result.size,
+        "taken": result.taken,
         "seconds": round(took, 3),
         "problem_count": result.problem_count,
         "problems": [

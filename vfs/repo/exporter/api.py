@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final
 
 from vfs.repo.importer.api import Problem
@@ -19,6 +20,9 @@ class ExportOptions:
 
     replace: bool = False  # a directory that is there is no obstacle, and goes
     partial: bool = False  # leave out files whose content can't be read
+    like: Path | None = None  # an earlier export, to share files with
+    link: bool = False  # as hard links, not as reflinks
+    verify: bool = False  # read all that is shared, whatever the times of the files say
     jobs: int | None = None  # threads; None: as many as there are cores
 
 
@@ -29,6 +33,8 @@ class ExportResult:
     files: int = 0  # all that is no directory
     directories: int = 0
     size: int = 0  # bytes of the regular files
+    taken: int = 0  # of the files, those from the earlier export
+    can_take: bool = True  # False: no file at all could be taken
     problems: list[Problem] = field(default_factory=list)  # what was left out, some of it
     problem_count: int = 0
     lost: Counter[str] = field(default_factory=Counter)

@@ -19,7 +19,7 @@ from vfs.model.entry import Extra
 if TYPE_CHECKING:
     from vfs.model.entry import Entry
 
-CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+CREATE: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 _REFUSED: Final = frozenset((errno.EPERM, errno.EACCES, errno.EINVAL))
 _TOO_LARGE: Final = frozenset((errno.ENOSPC, errno.E2BIG, errno.ERANGE))

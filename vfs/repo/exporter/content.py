@@ -1,10 +1,11 @@
-"""Writing the content of regular files, holes as holes. Knows no directories."""
+"""Writing the content of regular files, holes as holes, and comparing it. Knows no directories."""
 
 from __future__ import annotations
 
 import os
 from typing import TYPE_CHECKING, Final
 
+from vfs.ids import object_id
 from vfs.model.entry import FLAG_BLOB
 
 if TYPE_CHECKING:
@@ -43,6 +44,30 @@ def write_range(files: FileReader, fd: int, entry: Entry, start: int, end: int) 
         parts.append(data if is_whole else memoryview(data)[first - begins : last - begins])
         size += last - first
     _write_at(fd, parts, at)
+
+
+def holds(files: FileReader, fd: int, entry: Entry) -> bool:
+    """Say whether the file *fd* has the content of *entry*. Raises CorruptObject, OSError.
+
+    What the store has is not read: its names are hashes.
+    """
+    if os.fstat(fd).st_size != entry.size:
+        return False
+    for at, span in files.spans_within(entry, 0, entry.size):
+        if span.is_hole:
+            if not _is_zero(fd, at, span.length):
+                return False
+        elif object_id(os.pread(fd, span.length, at)) != span.content:
+            return False
+    return True
+
+
+def _is_zero(fd: int, at: int, length: int) -> bool:
+    for start in range(at, at + length, _WRITE_BYTES):
+        size = min(_WRITE_BYTES, at + length - start)
+        if os.pread(fd, size, start) != bytes(size):
+            return False
+    return True
 
 
 def _write_at(fd: int, parts: Sequence[bytes | memoryview], at: int) -> None:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from vfs.repo.blobs import FileReader
     from vfs.repo.exporter.api import ExportResult
     from vfs.repo.exporter.crew import Crew
+    from vfs.repo.exporter.earlier import Earlier, OldDirectory
     from vfs.repo.importer.api import Progress
     from vfs.repo.repository import Repository
 
@@ -42,12 +43,13 @@ PIECE_BYTES: Final = 16 << 20
 class _Directory:
     """A directory that is being filled. It is open until nothing more is made in it."""
 
-    __slots__ = ("entry", "fd", "path", "waiting")
+    __slots__ = ("entry", "fd", "old", "path", "waiting")
 
-    def __init__(self, fd: int, entry: Entry, path: bytes) -> None:
+    def __init__(self, fd: int, entry: Entry, path: bytes, old: OldDirectory | None) -> None:
         self.fd = fd
         self.entry = entry
         self.path = path
+        self.old = old
         self.waiting = 1  # the walk, and files that are still to be made
 
     def path_of(self, name: bytes) -> bytes:
@@ -78,8 +80,10 @@ class DirectoryWriter:
         progress: Progress,
         *,
         partial: bool,
+        earlier: Earlier | None = None,
     ) -> None:
         """*partial*: files whose content can't be read are left out, and noted."""
+        self._earlier = earlier
         self._repo = repo
         self._crew = crew
         self._result = result
@@ -110,13 +114,17 @@ class DirectoryWriter:
         """Fill the open directory *fd* with what *root* holds; the crew may still be at work."""
         self._top = fd
         self._attributes.learn(fd)
-        top = self._opened(os.dup(fd), root, b"")
+        top = self._opened(
+            os.dup(fd), root, b"", self._earlier.top(root) if self._earlier else None
+        )
         above = [(top, self._entries(top))]
         while above:
             directory, entries = above[-1]
             inner = self._fill(directory, entries)
             if inner is None:
                 above.pop()
+                if self._earlier and directory.old:
+                    self._earlier.leave(directory.old)
                 self._release(directory)
             else:
                 above.append((inner, self._entries(inner)))
@@ -156,19 +164,23 @@ class DirectoryWriter:
 
     # in the walk
 
-    def _opened(self, fd: int, entry: Entry, path: bytes) -> _Directory:
-        directory = _Directory(fd, entry, path)
+    def _opened(self, fd: int, entry: Entry, path: bytes, old: OldDirectory | None) -> _Directory:
+        directory = _Directory(fd, entry, path, old)
         self._open.add(directory)
         return directory
 
     def _make_directory(self, parent: _Directory, entry: Entry) -> _Directory:
         os.mkdir(entry.name, 0o700, dir_fd=parent.fd)
         fd = os.open(entry.name, OPEN_DIRECTORY, dir_fd=parent.fd)
-        return self._opened(fd, entry, parent.path_of(entry.name))
+        old = self._earlier.enter(parent.old, entry) if self._earlier else None
+        return self._opened(fd, entry, parent.path_of(entry.name), old)
 
     def _make_file(self, directory: _Directory, entry: Entry) -> None:
         extra = Extra.decode(entry.extra)
         if extra.link is None:
+            if self._is_taken(directory, entry):
+                self._count(entry.size)
+                return
             if entry.size <= PIECE_BYTES:
                 if entry.flags & FLAG_BLOB:
                     self._add_to_batch(directory, entry)
@@ -187,6 +199,15 @@ class DirectoryWriter:
         for start in starts:
             end = min(start + PIECE_BYTES, entry.size)
             self._crew.do(bound(self._write_piece, file, start, end))
+
+    def _is_taken(self, directory: _Directory, entry: Entry) -> bool:
+        """Make a file from an earlier export; say whether that was possible."""
+        return (
+            self._earlier is not None
+            and directory.old is not None
+            and entry.size > 0
+            and self._earlier.take(directory.old, entry, directory.fd, self._attributes)
+        )
 
     def _has_content(self, directory: _Directory, entry: Entry) -> bool:
         """Say whether all of a linked file can be read: none of its names must lead to less."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,9 @@ from vfs.model.entry import directory_totals
 from vfs.repo.exporter.api import ExportOptions, ExportResult
 from vfs.repo.exporter.crew import Crew
 from vfs.repo.exporter.directory import DirectoryWriter
+from vfs.repo.exporter.earlier import Earlier
 from vfs.repo.exporter.place import Place
+from vfs.repo.exporter.stamp import write_stamp
 from vfs.repo.importer.api import SILENT, Progress
 
 if TYPE_CHECKING:
@@ -28,8 +31,8 @@ def export_directory(
     """Make the directory *target* hold what the directory *root* of a version holds.
 
     It appears whole, when all of it is on the disk, or not at all. Raises AlreadyExists when
-    something is at *target*, ExportProblem where it can't be written, CorruptObject for content
-    that can't be read, NotADirectory when *root* is none.
+    something is at *target*, ExportProblem where it can't be written or the earlier export not
+    read, CorruptObject for content that can't be read, NotADirectory when *root* is none.
     """
     if not root.is_dir:
         raise NotADirectory("a file can't be exported", hint="write it with: vfs cat")
@@ -38,13 +41,24 @@ def export_directory(
     totals = directory_totals(root)
     progress.total(totals.files, totals.bytes)
     result = ExportResult(directories=totals.dirs)
-    with Place(target, replace=options.replace) as place:
+    with ExitStack() as ended:
+        earlier = None
+        if options.like is not None:
+            earlier = ended.enter_context(
+                Earlier(repo, options.like, link=options.link, verify=options.verify)
+            )
+        place = ended.enter_context(Place(target, replace=options.replace))
         crew = Crew(repo.store, options.jobs)
-        writer = DirectoryWriter(repo, crew, result, progress, partial=options.partial)
+        writer = DirectoryWriter(
+            repo, crew, result, progress, partial=options.partial, earlier=earlier
+        )
         try:
             with crew:
                 writer.write(place.fd, root)
         finally:
             writer.close()
+        write_stamp(place.fd, root.content)
         place.publish()
+    if earlier is not None:
+        result.taken, result.can_take = earlier.taken, not earlier.is_impossible
     return result
