@@ -69,6 +69,23 @@ def test_exports(prepared: Path, tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["out"]
 
 
+def test_exports_that_share_files(prepared: Path, tmp_path: Path) -> None:
+    """What files are taken from stays as it is, and what they make up is whole or not there."""
+    shuffle = random.Random()
+    whole = tree_on_disk(prepared / "source")
+    store, old, out = prepared / "store", tmp_path / "old", tmp_path / "out"
+    subprocess.run([*VFS, "--store", store, "export", "data", old], check=True)
+    args = ("export", "--replace", "--link", "--like", old, "data", out)
+    for _ in range(KILLS):
+        hidden = tmp_path / ".out.vfs-export"
+        kill_in_the_middle(store, *args, begun=hidden, delay=shuffle.uniform(0, 0.1))
+        assert tree_on_disk(old) == whole
+        assert not out.exists() or tree_on_disk(out) == whole
+    subprocess.run([*VFS, "--store", store, *map(str, args)], check=True)
+    assert tree_on_disk(out) == whole
+    assert sorted(os.listdir(tmp_path)) == ["old", "out"]
+
+
 def test_backups(prepared: Path, tmp_path: Path) -> None:
     shuffle = random.Random()
     file, hidden = tmp_path / "backup", tmp_path / ".backup.vfs-backup"

@@ -44,6 +44,17 @@ def test_a_directory(run: Run, tmp_path: Path) -> None:
     assert sorted(os.listdir(out)) == ["a", "deep"]
 
 
+def test_like_an_earlier_one(run: Run, tmp_path: Path) -> None:
+    old, out = str(tmp_path / "old"), str(tmp_path / "out")
+    assert run("export", "data@v1", old).exit_code == 0
+    result = run("export", "--like", old, "--link", "--json", "data@v1", out)
+    document = json.loads(result.stdout)
+    assert document["taken"] == document["files"] == 5
+    assert (tmp_path / "old/big").samefile(tmp_path / "out/big")
+    result = run("export", "--like", old, "--link", "--verify", "--replace", "data@v1", out)
+    assert result.stderr.startswith("exported data@v1: 5 files, 5 of them shared, 250 KiB; ")
+
+
 def test_json(change: Run, new_store: Path, tmp_path: Path) -> None:
     remove(new_store, "objects", object_id(b"latin"))
     result = change("export", "data@v2", str(tmp_path / "out"))
@@ -73,6 +84,9 @@ def test_wrong_command_lines(run: Run, tmp_path: Path) -> None:
         ("--tar", "data@v1", str(tmp_path / "out")),
         ("--tar", "--replace", "data@v1"),
         ("--tar", "--json", "data@v1"),
+        ("--tar", "--like", str(tmp_path), "data@v1"),
+        ("--link", "data@v1", str(tmp_path / "out")),
+        ("--verify", "data@v1", str(tmp_path / "out")),
     ):
         assert run("export", *args).exit_code == 2
     assert run("export", "data@v1:README", str(tmp_path / "out")).exit_code == 1

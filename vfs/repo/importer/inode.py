@@ -23,8 +23,8 @@ _KEPT_PREFIXES: Final = ("user.", "trusted.")
 _KEPT: Final = frozenset(
     ("system.posix_acl_access", "system.posix_acl_default", "security.capability")
 )
-_MADE_UP: Final = (PAST_XATTRS.decode("ascii"), "trusted.vfs.")
-"""By a mount, or by an export (`vfs.repo.exporter.stamp`)."""
+_MADE_UP: Final = (PAST_XATTRS.decode("ascii"), "trusted.vfs.", "trusted.SGI_ACL_")
+"""By a mount, by an export (`vfs.repo.exporter.stamp`), by XFS, which shows ACLs a second time."""
 _ABSENT: Final = frozenset(
     # Gone since they were listed, or the file system has none.
     (errno.ENODATA, errno.EOPNOTSUPP, errno.ENOSYS, errno.EACCES, errno.EPERM)
