@@ -49,10 +49,10 @@ def test_like_an_earlier_one(run: Run, tmp_path: Path) -> None:
     assert run("export", "data@v1", old).exit_code == 0
     result = run("export", "--like", old, "--link", "--json", "data@v1", out)
     document = json.loads(result.stdout)
-    assert document["taken"] == document["files"] == 5
+    assert (document["files"], document["taken"]) == (5, 4)  # one is a symlink
     assert (tmp_path / "old/big").samefile(tmp_path / "out/big")
     result = run("export", "--like", old, "--link", "--verify", "--replace", "data@v1", out)
-    assert result.stderr.startswith("exported data@v1: 5 files, 5 of them shared, 250 KiB; ")
+    assert result.stderr.startswith("exported data@v1: 5 files, 4 of them shared, 250 KiB; ")
 
 
 def test_json(change: Run, new_store: Path, tmp_path: Path) -> None:

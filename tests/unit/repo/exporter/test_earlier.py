@@ -21,7 +21,7 @@ from vfs.errors import ExportProblem
 from vfs.ids import object_id
 from vfs.model.entry import Entry
 from vfs.repo.exporter import ExportOptions, ExportResult, export_directory
-from vfs.repo.exporter.stamp import _BY_ROOT, _BY_USER, read_stamp
+from vfs.repo.exporter.stamp import _BY_ROOT, _BY_USER, read_stamp, write_stamp
 from vfs.repo.repository import Repository
 
 XFS_BYTES = 400 << 20  # mkfs.xfs refuses less than 300 MiB; the file has holes
@@ -116,6 +116,20 @@ def export(
     )
 
 
+def export_early(repo: Repository, out: Path) -> None:
+    """Export v1, stamped one tick of the clock later: else all of it is too new to rely on."""
+    export(repo, "v1", out)
+    clock = out.with_name("clock")
+    clock.touch()
+    begun = clock.stat().st_ctime_ns
+    while clock.stat().st_ctime_ns == begun:
+        os.utime(clock)
+    clock.unlink()
+    fd = os.open(out, os.O_RDONLY)
+    write_stamp(fd, root_of(repo, "v1").content)
+    os.close(fd)
+
+
 def candidates(repo: Repository, tag: str) -> int:
     """Return how many files can be taken: with content, and one name."""
     tree = tree_in_store(repo, root_of(repo, tag))
@@ -136,7 +150,7 @@ def wanted(repo: Repository, tag: str, base: Path) -> Tree:
 
 def test_what_did_not_change_is_taken(repo: Repository, here: tuple[Path, bool]) -> None:
     base, link = here
-    export(repo, "v1", base / "v1")
+    export_early(repo, base / "v1")
     before = tree_on_disk(base / "v1")
     result = export(repo, "v2", base / "v2", base / "v1", link=link)
     assert tree_on_disk(base / "v2") == wanted(repo, "v2", base)
@@ -163,7 +177,7 @@ def test_what_is_known_to_be_the_same_is_not_read(
     """A later stamp makes a change look like one of the export itself."""
     base, link = here
     with Repository.open(store, readonly=True) as repo:
-        export(repo, "v1", base / "v1")
+        export_early(repo, base / "v1")
         rot(base / "v1/train/3")
         tree = root_of(repo, "v1").content
         os.setxattr(base / "v1", STAMP, b"1 %s %d" % (tree.hex().encode(), 2**62))
@@ -187,7 +201,7 @@ def test_content_that_the_store_lost_is_taken(store: Path, tmp_path: Path) -> No
 
 def test_a_version_that_is_gone_is_compared(repo: Repository, here: tuple[Path, bool]) -> None:
     base, link = here
-    export(repo, "v1", base / "v1")
+    export_early(repo, base / "v1")
     stamp = os.getxattr(base / "v1", STAMP)
     os.setxattr(base / "v1", STAMP, stamp[:2] + b"1" * 64 + stamp[66:])
     result = export(repo, "v2", base / "v2", base / "v1", link=link)
@@ -275,7 +289,7 @@ def test_an_export_that_was_changed(
     base, link = here
     base = base / str(random.getrandbits(64))
     base.mkdir()
-    export(repo, "v1", base / "v1")
+    export_early(repo, base / "v1")
     for name in names:
         with suppress(OSError):  # another one took it away
             DAMAGES[name](base / "v1")
@@ -287,7 +301,7 @@ def test_an_export_that_was_changed(
 @pytest.mark.parametrize("name", sorted(DAMAGES))
 def test_each_change(repo: Repository, here: tuple[Path, bool], name: str) -> None:
     base, link = here
-    export(repo, "v1", base / "v1")
+    export_early(repo, base / "v1")
     DAMAGES[name](base / "v1")
     result = export(repo, "v1", base / "out", base / "v1", link=link)
     assert tree_on_disk(base / "out") == wanted(repo, "v1", base)
@@ -296,7 +310,7 @@ def test_each_change(repo: Repository, here: tuple[Path, bool], name: str) -> No
 
 def test_any_directory_will_do(repo: Repository, here: tuple[Path, bool]) -> None:
     base, link = here
-    export(repo, "v1", base / "v1")
+    export_early(repo, base / "v1")
     subprocess.run(["cp", "-a", base / "v1", base / "copy"], check=True)
     result = export(repo, "v1", base / "out", base / "copy", link=link)
     assert tree_on_disk(base / "out") == wanted(repo, "v1", base)
