@@ -15,18 +15,20 @@ from typing import TYPE_CHECKING, Final
 from vfs.ids import NO_CONTENT
 from vfs.repo.history import entry_or_none
 from vfs.repo.merge.conflicts import Conflict
-from vfs.repo.merge.fields import merge_entries
+from vfs.repo.merge.fields import is_changed, merge_entries
 from vfs.repo.renames import RENAMES_AMONG, with_renames
 from vfs.repo.treediff import Difference, all_pairs, differences
+from vfs.repo.trees import Nodes, TreeBuilder, with_tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
 
-    from vfs.model.entry import Entry
+    from vfs.ids import ObjectId
+    from vfs.model.entry import Entry, Totals
     from vfs.repo.merge.fields import Side
     from vfs.repo.merge.planting import Edits
     from vfs.repo.treepaths import Path
-    from vfs.repo.trees import Nodes
+    from vfs.repo.uncommitted import PassingObjects
 
 _OTHER: Final[dict[Side, Side]] = {"ours": "theirs", "theirs": "ours"}
 
@@ -41,7 +43,7 @@ class Moves:
 
 
 def find_moves(
-    nodes: Nodes,
+    objects: PassingObjects,
     base: Entry,
     roots: dict[Side, Entry],
     lost: Collection[Side],
@@ -51,11 +53,12 @@ def find_moves(
 
     *cut* is called where there are too many differences to look among.
     """
+    nodes = Nodes(objects)
     renames = {
         side: _find_renames(nodes, base, root, cut) if side in lost else _Renames()
         for side, root in roots.items()
     }
-    return _Playing(nodes, base, roots, renames).run()
+    return _Playing(nodes, base, roots, renames, TreeBuilder(objects).finish()).run()
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,12 +127,18 @@ def _come_and_gone(change: Difference) -> Iterator[Difference]:
 
 class _Playing:
     def __init__(
-        self, nodes: Nodes, base: Entry, roots: dict[Side, Entry], renames: dict[Side, _Renames]
+        self,
+        nodes: Nodes,
+        base: Entry,
+        roots: dict[Side, Entry],
+        renames: dict[Side, _Renames],
+        empty: tuple[ObjectId, Totals],
     ) -> None:
         self._nodes = nodes
         self._base = base
         self._roots = roots
         self._renames = renames
+        self._empty = empty
         self._moves = Moves()
 
     def run(self) -> Moves:
@@ -150,11 +159,27 @@ class _Playing:
         if there is None and (renames.of(old, is_dir=True) or not renames.any_from(old)):
             self._play(side, old, new)
             return
-        tree = there.content if there is not None and there.is_dir else NO_CONTENT
+        tree = NO_CONTENT
+        if there is not None and there.is_dir:
+            tree = there.content
+            self._play_attributes(side, new, before, there)
         for path, was, now in all_pairs(self._nodes, before.content, tree):
-            if was is not None and not was.is_dir and was != now:
-                below = _path(path)
+            if was is None or was == now:
+                continue
+            below = _path(path)
+            if not was.is_dir:
                 self._play(side, old + below, new + below)
+            elif now is not None and now.is_dir:
+                self._play_attributes(side, new + below, was, now)
+
+    def _play_attributes(self, side: Side, new: Path, before: Entry, there: Entry) -> None:
+        """Play what the other side did to a directory itself, which is put at *new* empty."""
+        other = _OTHER[side]
+        if not is_changed(before, there) or entry_or_none(self._nodes, self._roots[other], new):
+            return
+        if self._make_way(other, new, new):
+            self._moves.base[new] = with_tree(before, *self._empty)
+            self._moves.sides[other][new] = with_tree(there, *self._empty)
 
     def _play(self, side: Side, old: Path, new: Path) -> None:
         """Play a rename of *side* on the base and the other side."""

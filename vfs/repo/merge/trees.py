@@ -83,7 +83,7 @@ def merge_trees(
     nodes = Nodes(objects)
     found = three_way(nodes, base, ours, theirs)
     if found.lost:
-        moves = find_moves(nodes, base, {"ours": ours, "theirs": theirs}, found.lost, cut)
+        moves = find_moves(objects, base, {"ours": ours, "theirs": theirs}, found.lost, cut)
         if moves.base:
             base = plant(objects, objects, base, moves.base, (ours, theirs))
             both = ours, theirs

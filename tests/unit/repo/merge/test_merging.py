@@ -9,12 +9,14 @@ from functools import partial
 
 import pytest
 
-from tests.support.trees import MTIME_NS, Tree
+from tests.support.garbage import damages
+from tests.support.trees import MTIME_NS, Tree, store_tree
 from tests.support.versions import commit
 from vfs.errors import Conflict, InvalidInput, NotFound
 from vfs.ids import NO_CONTENT, ObjectId
 from vfs.model.entry import Entry, Extra, Link
 from vfs.repo import identity
+from vfs.repo.history import entry_or_none
 from vfs.repo.merge import Order, Outcome, Source, cherry_pick, merge, restore, revert
 from vfs.repo.merge.bases import merge_bases
 from vfs.repo.merge.conflicts import Rules
@@ -191,6 +193,61 @@ def test_renamed_on_one_side_and_changed_on_the_other(repo: Repository) -> None:
         "i": b"changed, too",
         "x": b"x",
     }
+
+
+def directory(repo: Repository, tree: Tree, mode: int, **attributes: bytes) -> Entry:
+    """A stored directory, with attributes."""
+    with repo.store.ingest() as ingest:
+        made = store_tree(ingest, b"", tree)
+    xattrs = tuple((name.encode(), value) for name, value in sorted(attributes.items()))
+    extra = replace(Extra.decode(made.extra), xattrs=xattrs).encode()
+    return made._replace(mode=stat.S_IFDIR | mode, extra=extra)
+
+
+@pytest.mark.parametrize("by_us", [True, False], ids=["by us", "by them"])
+@pytest.mark.parametrize("there", [b"f", b"changed"], ids=["nothing else", "a file, too"])
+def test_attributes_of_a_directory_that_the_other_side_renamed(
+    repo: Repository, there: bytes, *, by_us: bool
+) -> None:
+    """Of the directory itself, and of one below."""
+    tree = {b"f": b"f", b"s": directory(repo, {b"g": b"g"}, 0o755)}
+    below = directory(repo, {b"g": b"g"}, 0o750, b=b"2")
+    renamed = {b"e": directory(repo, tree, 0o700)}
+    changed = {b"d": directory(repo, {b"f": there, b"s": below}, 0o755, a=b"1")}
+    sides = (renamed, changed) if by_us else (changed, renamed)
+    branches(repo, {b"d": directory(repo, tree, 0o755)}, *sides)
+    assert merge(repo, MAIN, source(repo, "exp")).action == "commit"
+    assert held(repo) == {"e": None, "e/f": there, "e/s": None, "e/s/g": b"g"}
+    assert attributes_of(repo, "e") == (0o700, {b"a": b"1"})
+    assert attributes_of(repo, "e/s") == (0o750, {b"b": b"2"})
+    assert damages(repo.store.path) == []
+
+
+def attributes_of(repo: Repository, path: str) -> tuple[int, dict[bytes, bytes]]:
+    root = repo.commit(repo.resolve("data", "main").commit).root
+    entry = entry_or_none(repo.nodes, root, tuple(path.encode().split(b"/")))
+    assert entry is not None
+    return stat.S_IMODE(entry.mode), dict(Extra.decode(entry.extra).xattrs)
+
+
+@pytest.mark.parametrize(
+    ("rules", "mode"), [(OURS, 0o700), (THEIRS, 0o750)], ids=["ours", "theirs"]
+)
+def test_attributes_of_a_directory_that_was_renamed_may_conflict(
+    repo: Repository, rules: Rules, mode: int
+) -> None:
+    tree = {b"f": b"f"}
+    branches(
+        repo,
+        {b"d": directory(repo, tree, 0o755)},
+        {b"e": directory(repo, tree, 0o700)},
+        {b"d": directory(repo, tree, 0o750)},
+    )
+    done = merge(repo, MAIN, source(repo, "exp"))
+    assert kinds(done) == [("e", "modified/modified")]
+    assert merge(repo, replace(MAIN, rules=rules), source(repo, "exp")).action == "commit"
+    assert held(repo) == {"e": None, "e/f": b"f"}
+    assert attributes_of(repo, "e") == (mode, {})
 
 
 def test_rules_go_by_path_and_the_longer_pattern_holds(repo: Repository) -> None:
