@@ -282,7 +282,9 @@ def summary_line(sums: dict[DifferenceKind, Summary]) -> str:
     if not sums:
         return "no changes"
     counts = [
-        f"{one.files or one.directories:,}{'' if one.files else ' directories'} {kind}"
+        f"{one.files:,} {kind}"
+        if one.files
+        else f"{output.plural(one.directories, 'directory')} {kind}"
         for kind, one in sums.items()
     ]
     total = sum(one.new_bytes - one.old_bytes for one in sums.values())
