@@ -68,7 +68,8 @@ class DurationType(click.ParamType[int]):
     default=50,
     show_default=True,
     metavar="PERCENT",
-    help="Rewrite blocks of which less than this part is needed; 0 rewrites none.",
+    help="Rewrite blocks of which less than this part is needed; 0 rewrites none, 100 leaves no "
+    "byte of what goes.",
 )
 @click.option(
     "--compact",

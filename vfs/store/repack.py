@@ -90,6 +90,7 @@ class Repacker:
     def run(self, share: float) -> Repacked:
         """Remove blocks without objects; rewrite those where they take less than *share* of 1.
 
+        A *share* of 1 leaves no byte of an object that is gone, whatever that costs.
         Raises StoreFull where there is no room to rewrite; what can be removed is gone by then.
         """
         with self._order() as order:
@@ -167,12 +168,12 @@ class Repacker:
             )
 
     def _is_sparse(self, extent: Extent, share: float) -> bool:
-        """Say whether it is worth while to rewrite *extent*: so that at least a page goes."""
+        """Say whether to rewrite *extent*: if a page goes at least, or no byte is to stay."""
         live = extent.live_bytes
         if live >= share * (extent.last + 1 - extent.first) * BLOCK_BYTES:
             return False
         room = self._room(extent)
-        return live < share * room and room - live >= BLOCK_BYTES // 4
+        return live < share * room and (share >= 1 or room - live >= BLOCK_BYTES // 4)
 
     def _move(self, extents: list[Extent]) -> None:
         """Move what is in *extents* to new blocks, and remove the old ones."""

@@ -142,6 +142,26 @@ def test_blocks_that_are_sparse_are_rewritten(repo: Repository) -> None:
     assert collected(repo).blocks_rewritten == 0
 
 
+def test_nothing_of_what_is_gone_stays_where_all_is_to_be_rewritten(repo: Repository) -> None:
+    marker = b"a marker that no compression takes apart"
+    kept = {b"%d" % number: os.urandom(3000) for number in range(60)}
+    with repo.store.ingest() as ingest:  # as an interrupted import does, amid what is kept
+        for number, body in enumerate(kept.values()):
+            ingest.add_chunks([body], [1])
+            if number % 20 == 10:
+                ingest.add_chunks([marker + os.urandom(20)], [1])
+    commit(repo, kept)
+    with repo.store.held() as held:
+        assert sum(bytes(row).count(marker) for _, row in held.rows("blocks")) == 3
+    assert collected(repo, Collection(keep_s=0)).blocks_rewritten == 0  # it would not free a page
+    everything = Collection(keep_s=0, repack_share=1)
+    assert collected(repo, everything).blocks_rewritten > 2
+    with repo.store.held() as held:
+        assert not any(marker in bytes(row) for _, row in held.rows("blocks"))
+    assert version(repo, repo.resolve("data").commit) == kept
+    assert collected(repo, everything).blocks_rewritten == 0
+
+
 def test_segments_are_rebuilt_without_what_is_gone(repo: Repository) -> None:
     text = [b"%d " % number * 20_000 for number in range(6)]
     with repo.store.ingest() as ingest:
