@@ -37,6 +37,17 @@ def test_what_is_erased_says_why(change: Run) -> None:
     assert "erased before" in again.stdout
 
 
+def test_an_export_promises_no_repair_of_what_was_erased(change: Run, tmp_path: Path) -> None:
+    change("erase", "data", "--path", "**/deep/*", *WHY, "--yes")
+    for arguments in (["data@v1", str(tmp_path / "out")], ["--tar", "data@v1"]):
+        done = change("export", *arguments)
+        assert done.exit_code == 1
+        assert "'sub/deep/b' can't be exported: the content was erased" in done.stderr
+        assert "--repair" not in done.stderr
+    assert change("export", "--partial", "data@v1", str(tmp_path / "out")).exit_code == 1
+    assert (tmp_path / "out/sub/a").read_text() == "A"
+
+
 def test_a_patch_goes_on_behind_what_was_erased(change: Run) -> None:
     change("erase", "data", "--path", "README", *WHY, "--yes")
     patch = change("diff", "-p", "data@v1", "data@v2")

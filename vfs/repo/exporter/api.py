@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from vfs.errors import CorruptObject, Erased
 from vfs.repo.importer.api import Problem
 
 KEPT_PROBLEMS: Final = 10_000
@@ -54,3 +56,15 @@ class ExportResult:
         with self._lock:
             self.files += files
             self.size += size
+
+
+def not_exportable(path: bytes, error: CorruptObject, hint: str = "") -> CorruptObject:
+    """Return what to raise for content that can't be read, with more to do than *hint*, if any.
+
+    Nothing is to be repaired where somebody erased it on purpose.
+    """
+    message = f"'{os.fsdecode(path) or '.'}' can't be exported: {error}"
+    if isinstance(error, Erased):
+        return Erased(message, hint=hint)
+    repair = "'vfs fsck --repair --from COPY' may help"
+    return CorruptObject(message, hint=f"{repair}; {hint}" if hint else repair)

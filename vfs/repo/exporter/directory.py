@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Final
 from vfs.errors import CorruptObject, ExportProblem
 from vfs.model.entry import FLAG_BLOB, Entry, Extra
 from vfs.repo.blobs import FileReader
+from vfs.repo.exporter.api import not_exportable
 from vfs.repo.exporter.attributes import CREATE, Attributes
 from vfs.repo.exporter.content import write_file, write_range
 from vfs.repo.exporter.links import LinkSets
@@ -155,11 +156,7 @@ class DirectoryWriter:
     def _damaged(self, path: bytes, reason: str, error: CorruptObject) -> None:
         """Note what can't be read, or raise CorruptObject."""
         if not self._partial:
-            name = os.fsdecode(path) or "."
-            raise CorruptObject(
-                f"'{name}' can't be exported: {error}",
-                hint="'vfs fsck --repair --from COPY' may help; --partial exports all else",
-            ) from error
+            raise not_exportable(path, error, "--partial exports all else") from error
         self._result.left_out(path, reason)
 
     # in the walk

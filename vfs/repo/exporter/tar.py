@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from vfs.errors import CorruptObject, NotADirectory
 from vfs.model.entry import Entry, Extra, directory_totals
 from vfs.repo.blobs import FileReader
-from vfs.repo.exporter.api import ExportResult
+from vfs.repo.exporter.api import ExportResult, not_exportable
 from vfs.repo.exporter.links import LinkSets
 from vfs.repo.exporter.tarformat import END, KINDS, Extents, member, sparse_member
 from vfs.repo.importer.api import SILENT, Progress
@@ -147,7 +147,7 @@ class _Archive:
                         extents.append((at, span.length))
                 at += span.length
         except CorruptObject as error:
-            raise _damaged(path, error) from error
+            raise not_exportable(path, error) from error
         return extents
 
     def _content(
@@ -179,11 +179,4 @@ class _Archive:
         try:
             return files.read(entry, at, size)
         except CorruptObject as error:
-            raise _damaged(path, error) from error
-
-
-def _damaged(path: bytes, error: CorruptObject) -> CorruptObject:
-    return CorruptObject(
-        f"'{os.fsdecode(path)}' can't be exported: {error}",
-        hint="'vfs fsck --repair --from COPY' may help",
-    )
+            raise not_exportable(path, error) from error
