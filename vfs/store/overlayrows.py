@@ -149,12 +149,6 @@ class OverlayRows:
             rows = items_from(txn, self._names, PAIR.pack(self._id, directory))
             return [(check_row_name(name), _number(value)) for name, value in rows]
 
-    def has_names(self, directory: int) -> bool:
-        """Say whether there is any row of a directory."""
-        with self._reading() as txn:
-            keys = keys_from(txn, self._names, PAIR.pack(self._id, directory))
-            return next(keys, None) is not None
-
     def links(self, ino: int) -> list[tuple[int, bytes]]:
         """Return the directories and names of an inode that has several."""
         with self._reading() as txn:

@@ -111,7 +111,6 @@ def test_rows_are_read_as_written(branch: Store) -> None:
     assert [rows.name(1, name) for name in (b"a", b"gone", b"other")] == [NEW, WHITEOUT, None]
     assert rows.names(1) == [(b"a", NEW), (b"gone", WHITEOUT), (b"z", NEW)]
     assert rows.names(3) == []
-    assert [rows.has_names(directory) for directory in (1, 2, 3)] == [True, True, False]
     assert rows.links(NEW) == [(1, b"a"), (1, b"z")]
     assert rows.patches(NEW, 0, 1 << 50) == {3: PAGE, 300: bytes(PATCH_BYTES)}
     assert rows.patches(NEW, 3, 299) == {3: PAGE}
