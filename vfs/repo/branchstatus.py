@@ -12,13 +12,14 @@ import stat
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from vfs.errors import CorruptObject
 from vfs.model.entry import Entry, Extra
 from vfs.model.overlay import ROOT_INO, InodeRow
 from vfs.repo.branchstate import BranchState, Place
 from vfs.repo.origin import EMPTY
+from vfs.repo.treediff import LETTERS, DifferenceKind
 from vfs.repo.trees import find, walk
 
 if TYPE_CHECKING:
@@ -26,23 +27,13 @@ if TYPE_CHECKING:
     from vfs.repo.treepaths import Path
     from vfs.store.overlayrows import OverlaySnapshot
 
-ChangeKind = Literal["added", "modified", "deleted", "renamed", "type changed"]
-
-_LETTERS: Final[dict[ChangeKind, str]] = {
-    "added": "A",
-    "modified": "M",
-    "deleted": "D",
-    "renamed": "R",
-    "type changed": "T",
-}
-
 
 @dataclass(frozen=True, slots=True)
 class Change:
     """One path that a commit would change."""
 
     path: bytes  # b"." for the root; of what was deleted, as it was
-    kind: ChangeKind
+    kind: DifferenceKind
     is_dir: bool = False
     old_path: bytes | None = None  # of what was renamed
     modified: bool = False  # renamed, and modified as well
@@ -50,7 +41,7 @@ class Change:
     @property
     def letter(self) -> str:
         """Return what git calls it."""
-        return _LETTERS[self.kind]
+        return LETTERS[self.kind]
 
 
 def overlay_status(repo: Repository, data_set: str, branch: str) -> list[Change]:

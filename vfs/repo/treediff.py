@@ -20,13 +20,14 @@ Pair = tuple[Entry | None, Entry | None]
 Aspect = Literal["content", "mode", "owner", "xattrs", "links", "time"]
 DifferenceKind = Literal["added", "modified", "deleted", "renamed", "type changed"]
 
-_LETTERS: Final[dict[DifferenceKind, str]] = {
+LETTERS: Final[dict[DifferenceKind, str]] = {
     "added": "A",
     "modified": "M",
     "deleted": "D",
     "renamed": "R",
     "type changed": "T",
 }
+"""What git calls them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,7 @@ class Difference:
             return "Rm" if self.aspects else "R"
         if self.kind == "modified" and "content" not in self.aspects:
             return "m"
-        return _LETTERS[self.kind]
+        return LETTERS[self.kind]
 
     @property
     def entry(self) -> Entry:
@@ -356,4 +357,4 @@ def summarize(found: Iterator[Difference]) -> dict[DifferenceKind, Summary]:
     sums: dict[DifferenceKind, Summary] = {}
     for difference in found:
         sums.setdefault(difference.kind, Summary()).add(difference)
-    return {kind: sums[kind] for kind in _LETTERS if kind in sums}
+    return {kind: sums[kind] for kind in LETTERS if kind in sums}
