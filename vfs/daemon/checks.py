@@ -10,7 +10,7 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from vfs.daemon import mounts, registry
+from vfs.daemon import counting, mounts, registry
 from vfs.errors import MountProblem
 from vfs.fuse.options import split
 
@@ -151,4 +151,5 @@ def clear(dead: mountinfo.Mount) -> None:
     mounts.detach(dead.mountpoint, lazy=True)
     for mount in gone:
         registry.find(Path(mount.source), mount.mountpoint)  # removes its record
+        counting.forget(Path(mount.source), mount.mountpoint)
     log.warning("cleared a dead mount at %s: its daemon had been killed", dead.mountpoint)

@@ -1,8 +1,7 @@
 """Where serving processes count, for others to see: a file of pages for each mount, in `run`.
 
 A process that takes the place of one that died goes on in its page, so the numbers only grow. Of a
-daemon that was killed the file is left behind; nobody reads it, and the next mount there takes it
-over.
+daemon that was killed the file is left behind, until its dead mount is cleared; nobody reads it.
 """
 
 from __future__ import annotations
@@ -74,6 +73,13 @@ def read(store: Path, mountpoint: str) -> Totals | None:
             finally:
                 os.close(fd)
     return None
+
+
+def forget(store: Path, mountpoint: str) -> None:
+    """Remove what a dead daemon has left."""
+    for place in private.places(store):
+        with suppress(OSError), private.opened(place / RUN_DIR) as directory:
+            lockfile.unlink(directory, _file_name(mount_id(mountpoint)))
 
 
 def _file_name(name: str) -> str:

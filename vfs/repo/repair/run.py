@@ -12,6 +12,7 @@ from vfs.clock import now_ns
 from vfs.repo import identity
 from vfs.repo.fsck import Damage, Report, check_store
 from vfs.repo.fsck.report import OnProgress
+from vfs.repo.gc.lock import collecting
 from vfs.repo.repair.numbers import repair_numbers
 from vfs.repo.repair.objects import drop_malformed, repair_objects
 from vfs.repo.repair.refs import repair_references
@@ -48,8 +49,18 @@ def repair_store(
     A copy is a store, or a backup of one. What can't be proved to be right is left as it is. Where
     LMDB's own pages are damaged, nothing is changed.
 
-    Raises StoreError when there is no store, InvalidInput for a copy that is none.
+    Raises StoreError when there is no store, InvalidInput for a copy that is none, Conflict while
+    another process removes objects.
     """
+    with ExitStack() as alone:
+        if not dry_run and (path / "data.mdb").is_file():
+            alone.enter_context(collecting(path))
+        return _repair(path, copies, dry_run=dry_run, on_progress=on_progress)
+
+
+def _repair(
+    path: Path, copies: Sequence[Path], *, dry_run: bool, on_progress: OnProgress | None
+) -> Repair:
     repair = Repair()
     before: list[Damage] = []
     with ExitStack() as stack:
