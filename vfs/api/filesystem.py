@@ -8,6 +8,7 @@ makes one for each branch, at its end.
 from __future__ import annotations
 
 import errno
+import io
 import os
 import threading
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from fsspec import AbstractFileSystem
 from fsspec.transaction import Transaction as FsspecTransaction
 
 from vfs.api.client import Client
+from vfs.api.files import BUFFER_BYTES, RawFile
 from vfs.errors import (
     AlreadyExists,
     InvalidName,
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from vfs.api.paths import Info
     from vfs.api.transaction import Transaction
     from vfs.api.version import Version
+    from vfs.model.entry import Entry
 
 _ERRNOS: Final[dict[type[VfsError], int]] = {
     NotFound: errno.ENOENT,
@@ -161,7 +164,7 @@ class VfsFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has no 
         target, below = _split(path)
         with _as_os_errors(path), self._lock:
             if mode == "rb" and _key(target) not in self._writing:
-                return self.client.open(target).open(below)
+                return _reading(path, self.client.open(target), below)
             if autocommit and mode != "rb":
                 return _OwnVersion(self, self._begin(target, f"write {below}"), below, mode)
             return self._begin_all(target).open(below, mode)  # type: ignore[call-overload, no-any-return]
@@ -288,6 +291,17 @@ class VfsFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has no 
         if name not in self.client.data_sets():
             raise NotFound(f"there is no data set '{name}'")
         return _directory(name)
+
+
+def _reading(path: str, version: Version, below: str) -> IO[bytes]:
+    """Open a file of a version, of which reading raises OSError as well."""
+    _, entry = version.find_file(below)
+
+    def read(entry: Entry, offset: int, length: int) -> bytes:
+        with _as_os_errors(path):
+            return version.read_entry(entry, offset, length)
+
+    return io.BufferedReader(RawFile(path, entry, read), BUFFER_BYTES)
 
 
 class _OwnVersion:

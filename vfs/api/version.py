@@ -175,20 +175,21 @@ class Version:
                 f"a version never changes: it can't be opened as {mode!r}",
                 hint="write to a branch: with vfs.commit('data@main', 'message') as new: ...",
             )
-        names, entry = self._file(path)
-        return as_wanted(RawFile(show_path(names), entry, self._read), mode, encoding)
+        names, entry = self.find_file(path)
+        return as_wanted(RawFile(show_path(names), entry, self.read_entry), mode, encoding)
 
     def read_bytes(self, path: PathLike, offset: int = 0, length: int | None = None) -> bytes:
         """Return the bytes of a file, or *length* of them from *offset*."""
-        _, entry = self._file(path)
+        _, entry = self.find_file(path)
         rest = max(entry.size - offset, 0)
-        return self._read(entry, offset, rest if length is None else min(length, rest))
+        return self.read_entry(entry, offset, rest if length is None else min(length, rest))
 
     def read_text(self, path: PathLike, encoding: str = "utf-8") -> str:
         """Return the text of a file."""
         return self.read_bytes(path).decode(encoding)
 
-    def _file(self, path: PathLike) -> tuple[Names, Entry]:
+    def find_file(self, path: PathLike) -> tuple[Names, Entry]:
+        """Return where the regular file at *path* is, and its entry."""
         names, entry = self._find(parse_path(path), follow=True)
         if entry.is_dir:
             raise IsADirectory(f"'{show_path(names)}' is a directory")
@@ -196,7 +197,8 @@ class Version:
             raise NotSupported(f"'{show_path(names)}' is not a regular file")
         return names, entry
 
-    def _read(self, entry: Entry, offset: int, length: int) -> bytes:
+    def read_entry(self, entry: Entry, offset: int, length: int) -> bytes:
+        """Return the bytes of a range of a file that was found (see `find_file`)."""
         with self._connection.repository() as repo:
             return b"".join(repo.read_file(entry, offset, length))
 

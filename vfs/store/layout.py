@@ -113,12 +113,14 @@ def unpack_location(value: memoryview) -> Location:
 
 
 def is_condemned(row: memoryview | bytes) -> bool:
-    """Say whether the object of an `objects` row is about to be removed."""
+    """Say whether the object of an `objects` row is about to be removed. Raises CorruptObject."""
+    if len(row) <= _CONDEMNED_AT:
+        raise CorruptObject("the index of objects is damaged")
     return bool(row[_CONDEMNED_AT] & 1)
 
 
 def with_condemned(row: memoryview | bytes, *, condemned: bool) -> bytes:
-    """Return an `objects` row with the mark set or taken away."""
+    """Return an `objects` row, in which there is room for it, with the mark set or taken away."""
     changed = bytearray(row)
     changed[_CONDEMNED_AT] = condemned
     return bytes(changed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import pickle
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,8 +11,9 @@ import fsspec
 import pytest
 from fsspec.tests import abstract
 
-from vfs import Client
+from vfs import Client, Version
 from vfs.api.filesystem import VfsFileSystem
+from vfs.errors import CorruptObject
 
 
 @pytest.fixture
@@ -122,6 +124,20 @@ def test_errors_are_those_of_files(fs: VfsFileSystem) -> None:
         fs.ls("data@none")
     with pytest.raises(OSError, match="is no branch"):
         fs.pipe_file("", b"1")
+
+
+def test_what_is_damaged_is_an_error_of_files(
+    client: Client, fs: VfsFileSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fs.pipe_file("data@main/a", b"1")
+
+    def read(version: Version, entry: object, offset: int, length: int) -> bytes:
+        raise CorruptObject("damaged")
+
+    monkeypatch.setattr(Version, "read_entry", read)
+    with fs.open("data@main/a") as file, pytest.raises(OSError, match="damaged") as caught:
+        file.read()
+    assert caught.value.errno == errno.EIO
 
 
 def test_a_tag_is_not_written_to(client: Client, fs: VfsFileSystem) -> None:

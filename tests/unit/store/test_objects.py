@@ -181,3 +181,11 @@ def test_a_scratch_map_is_a_sorted_map(store: Store) -> None:
         assert scratch.get(gone) is None
         assert scratch.get(min(rows)) == rows[min(rows)]
     assert not list((store.path / "tmp").iterdir())
+
+
+def test_a_row_that_is_cut_short_is_damage(store: Store) -> None:
+    with store.ingest() as ingest:
+        (oid,) = ingest.add_chunks([b"some"])
+    store._env.write(lambda txn: txn.put(oid, b"", db=store._env.tables["objects"]))
+    with pytest.raises(CorruptObject), store.ingest() as ingest:
+        ingest.add_chunks([b"some"])
