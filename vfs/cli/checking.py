@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,6 +17,8 @@ from vfs.cli.command import Command, Settings, json_option, note, pass_settings
 if TYPE_CHECKING:
     from vfs.repo.fsck import Damage, Progress, Report
     from vfs.repo.fsck.report import OnProgress
+    from vfs.repo.repair import Repair
+    from vfs.repo.repair.sources import Source
 
 _REFRESHES_PER_S: Final = 10
 
@@ -34,6 +36,7 @@ _REFRESHES_PER_S: Final = 10
             "Mend what is damaged, with what a backup and another copy of the store have",
             "vfs fsck --repair --from /backups/store.vfsbackup --from /mnt/old/store",
         ),
+        ("And with what a remote has", "vfs fsck --repair --from origin"),
     ),
 )
 @click.option("--data", is_flag=True, help="Read and verify all content, too.")
@@ -43,8 +46,8 @@ _REFRESHES_PER_S: Final = 10
     "copies",
     metavar="COPY",
     multiple=True,
-    type=click.Path(exists=True, path_type=Path),
-    help="With --repair: another store, or a backup, to take lost content from; may be repeated.",
+    help="With --repair: another store, a backup, or a remote (its name or URL) to take lost "
+    "content from; may be repeated.",
 )
 @click.option("--dry-run", is_flag=True, help="With --repair: only say what would be done.")
 @json_option
@@ -58,7 +61,7 @@ def fsck(
     as_json: bool,
     *,
     repair: bool,
-    copies: tuple[Path, ...],
+    copies: tuple[str, ...],
     dry_run: bool,
 ) -> None:
     """Check the store.
@@ -98,9 +101,7 @@ def fsck(
     done = None
     with _progress() as on_progress:
         if repair:
-            from vfs.repo.repair import repair_store
-
-            mended = repair_store(settings.store, copies, dry_run=dry_run, on_progress=on_progress)
+            mended = _repair(settings.store, copies, dry_run, on_progress)
             report, done = mended.report, mended.done
         else:
             report = check_store(settings.store, data=data, on_progress=on_progress)
@@ -113,6 +114,25 @@ def fsck(
         note(_summary(report, time.monotonic() - begun, data=data or repair))
     if not report.is_clean:
         ctx.exit(1)
+
+
+def _repair(
+    store: Path, copies: tuple[str, ...], dry_run: bool, on_progress: OnProgress | None
+) -> Repair:
+    """Repair from what *copies* are: stores and backups that are there, else remotes."""
+    from vfs.remote.urls import is_bundle
+    from vfs.repo.repair import repair_store
+
+    local = [copy for copy in copies if Path(copy).exists() and not is_bundle(copy)]
+    remote = [copy for copy in copies if copy not in local]
+    with ExitStack() as opened:
+        others: list[Source] = []
+        if remote:
+            from vfs.sync.remotes import repair_source
+
+            others = [opened.enter_context(repair_source(store, where)) for where in remote]
+        paths = [Path(copy) for copy in local]
+        return repair_store(store, paths, others, dry_run=dry_run, on_progress=on_progress)
 
 
 def _record(report: Report) -> dict[str, Any]:

@@ -87,6 +87,16 @@ class RemoteObjects:
                 found.update(_taken(member, raw))
         return found
 
+    def get(self, oid: ObjectId) -> bytes | None:
+        """Return an object of any kind; None where no index has it.
+
+        Raises RemoteProblem where it is damaged, RemoteUnavailable.
+        """
+        window = self.window(oid)
+        if window is None:
+            return None
+        return next(data for _, found, data in self._read_all([window.wanted]) if found == oid)
+
     def begin_chunks(self, ids: Iterable[ObjectId], handle: Callable[[Objects], None]) -> None:
         """Have chunks fetched and handed to *handle*, a segment at a time, by other threads.
 

@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from vfs.errors import AlreadyExists, InvalidName, NotFound
+from vfs.errors import AlreadyExists, InvalidName, NotFound, RemoteProblem
 from vfs.remote.bundle import NewBundle
 from vfs.remote.remote import Remote
 from vfs.remote.urls import check_url, is_bundle, open_bucket
+from vfs.store.store import Store
 
 if TYPE_CHECKING:
-    from vfs.store.store import Store
+    from vfs.ids import ObjectId
 
 DEFAULT: Final = "origin"
 _PREFIX: Final = "remote/"
@@ -103,12 +104,46 @@ def connected(store: Store, place: RemotePlace, *, write: bool = False) -> Itera
             yield remote
             bundle.finish()
         return
-    bucket = open_bucket(place.url, place.endpoint)
     keeps = not is_bundle(place.url) and os.access(store.path, os.W_OK)
+    with _opened(place, keep=store.path if keeps else None, make=write) as remote:
+        yield remote
+
+
+def _opened(place: RemotePlace, *, keep: Path | None, make: bool) -> Remote:
+    bucket = open_bucket(place.url, place.endpoint)
     try:
-        remote = Remote.connect(bucket, store=store.path if keeps else None, make=write)
+        return Remote.connect(bucket, store=keep, make=make)
     except BaseException:
         bucket.close()
         raise
-    with remote:
-        yield remote
+
+
+class RemoteSource:
+    """A remote, to repair a store from (see `vfs.repo.repair`)."""
+
+    def __init__(self, name: str, remote: Remote) -> None:
+        self.name = name
+        self._remote = remote
+
+    def get(self, oid: ObjectId) -> bytes | None:
+        """Return an object, verified; None where it can't be had. Raises RemoteUnavailable."""
+        try:
+            return self._remote.objects.get(oid)
+        except RemoteProblem:
+            return None
+
+
+@contextmanager
+def repair_source(store: Path, where: str) -> Iterator[RemoteSource]:
+    """Open a remote, by its name in the store at *store* or its URL, to repair that store from.
+
+    The store is closed meanwhile. Raises NotFound, InvalidInput, RemoteProblem.
+    """
+    if "://" in where or is_bundle(where):
+        place = RemotePlace("", where if is_bundle(where) else check_url(where))
+    else:
+        with Store.open(store, readonly=True) as own:
+            place = find_remote(own, where)
+    with _opened(place, keep=None, make=False) as remote:
+        remote.refresh()
+        yield RemoteSource(where, remote)

@@ -16,12 +16,15 @@ from tests.support.remotes import (
     read_tree,
 )
 from vfs.errors import NotFastForward, NotFound, RemoteProblem, RemoteUnavailable
+from vfs.ids import object_id
 from vfs.remote.files import FileBucket
 from vfs.repo.fsck import check_store
+from vfs.repo.repair import repair_store
 from vfs.repo.repository import Repository
 from vfs.sync.fetch import Wanted, fetch
 from vfs.sync.pull import PullResult, pull
 from vfs.sync.push import PushResult, delete_remote_ref, push
+from vfs.sync.remotes import repair_source
 
 FIRST: Tree = {"a": b"A" * 5000, "d": {"x": b"x", "big": b"0123456789" * 3000}, "empty": b""}
 DATA = [Wanted("data")]
@@ -230,3 +233,21 @@ def test_what_was_fetched_is_kept_as_a_root(
     assert there.resolve("data", oid.hex()).commit == oid
     there.store.tracking.forget("origin")
     assert list(there.store.tracking.roots()) == []
+
+
+def test_a_store_is_repaired_from_a_remote(here: Repository, place: Path) -> None:
+    commit(here, FIRST)
+    push_all(here, place)
+    path = here.store.path
+    lost = object_id(b"x"), here.commit(head(here)).root.content
+    for oid in lost:
+        here.store.change(lambda txn, oid=oid: txn.delete(oid, db=here.store.table("objects")))
+    here.close()
+    with repair_source(path, f"file://{place}") as source:
+        assert source.get(object_id(b"never stored")) is None
+        repair = repair_store(path, [], [source])
+    assert repair.report.is_clean
+    for oid in lost:
+        assert any(oid.hex() in line and f"file://{place}" in line for line in repair.done)
+    with Repository.open(path) as again:
+        assert read_tree(again, again.commit(head(again)).root) == FIRST

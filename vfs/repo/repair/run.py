@@ -16,7 +16,7 @@ from vfs.repo.gc.lock import collecting
 from vfs.repo.repair.numbers import repair_numbers
 from vfs.repo.repair.objects import drop_malformed, repair_objects
 from vfs.repo.repair.refs import repair_references
-from vfs.repo.repair.sources import open_source
+from vfs.repo.repair.sources import Source, open_source
 from vfs.store.store import Store
 
 if TYPE_CHECKING:
@@ -40,11 +40,12 @@ class Repair:
 def repair_store(
     path: Path,
     copies: Sequence[Path],
+    others: Sequence[Source] = (),
     *,
     dry_run: bool = False,
     on_progress: OnProgress | None = None,
 ) -> Repair:
-    """Mend what is damaged in the store at *path*, from itself and from *copies*.
+    """Mend what is damaged in the store at *path*, from itself, from *copies* and from *others*.
 
     A copy is a store, or a backup of one. What can't be proved to be right is left as it is. Where
     LMDB's own pages are damaged, nothing is changed.
@@ -55,33 +56,32 @@ def repair_store(
     with ExitStack() as alone:
         if not dry_run and (path / "data.mdb").is_file():
             alone.enter_context(collecting(path))
-        return _repair(path, copies, dry_run=dry_run, on_progress=on_progress)
+        sources = [*(alone.enter_context(open_source(copy, path)) for copy in copies), *others]
+        return _repair(path, sources, dry_run=dry_run, on_progress=on_progress)
 
 
 def _repair(
-    path: Path, copies: Sequence[Path], *, dry_run: bool, on_progress: OnProgress | None
+    path: Path, sources: Sequence[Source], *, dry_run: bool, on_progress: OnProgress | None
 ) -> Repair:
     repair = Repair()
     before: list[Damage] = []
-    with ExitStack() as stack:
-        others = [stack.enter_context(open_source(copy, path)) for copy in copies]
-        for _ in range(1 if dry_run else ROUNDS_MAX):
-            repair.report = report = check_store(path, data=True, on_progress=on_progress)
-            kinds = {damage.kind for damage in report.damages}
-            if report.is_clean or "lmdb" in kinds or report.damages == before:
-                break
-            before = report.damages
-            with Store.open(path) as store:
-                done = drop_malformed(store, dry_run=dry_run)
-                done += repair_references(store, dry_run=dry_run)
-                done += repair_objects(store, report.damages, others, dry_run=dry_run)
-                if kinds & {"number", "table"}:
-                    done += repair_numbers(store, dry_run=dry_run)
-                if done and not dry_run:
-                    _note(store, done)
-            repair.done += done
-            if not done:
-                break
+    for _ in range(1 if dry_run else ROUNDS_MAX):
+        repair.report = report = check_store(path, data=True, on_progress=on_progress)
+        kinds = {damage.kind for damage in report.damages}
+        if report.is_clean or "lmdb" in kinds or report.damages == before:
+            break
+        before = report.damages
+        with Store.open(path) as store:
+            done = drop_malformed(store, dry_run=dry_run)
+            done += repair_references(store, dry_run=dry_run)
+            done += repair_objects(store, report.damages, sources, dry_run=dry_run)
+            if kinds & {"number", "table"}:
+                done += repair_numbers(store, dry_run=dry_run)
+            if done and not dry_run:
+                _note(store, done)
+        repair.done += done
+        if not done:
+            break
     return repair
 
 
