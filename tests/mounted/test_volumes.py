@@ -9,7 +9,7 @@ import signal
 import socket
 import subprocess
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,7 +52,8 @@ class Plugin:
         connection = http.client.HTTPConnection("plugin", timeout=60)
         connection.sock = socket.socket(socket.AF_UNIX)
         connection.sock.connect(str(self.socket))
-        connection.request("POST", path, body, headers)
+        with suppress(BrokenPipeError):  # it need not read all of what it refuses
+            connection.request("POST", path, body, headers)
         with connection.getresponse() as response:
             answer = json.loads(response.read())
         connection.close()

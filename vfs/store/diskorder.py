@@ -13,6 +13,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import IO, Final, NamedTuple, Self
 
+from vfs.errors import CorruptObject
 from vfs.ids import ObjectId
 from vfs.store.layout import BLOCK_BYTES, Location, unpack_location
 
@@ -63,10 +64,13 @@ class DiskOrder:
             file.close()
 
     def add(self, oid: ObjectId, place: Location, row: memoryview) -> None:
-        """Take an object, and its row in the index."""
+        """Take an object, and its row in the index. Raises CorruptObject for a wrong place."""
         start = place.block * BLOCK_BYTES + place.at
         record = _RECORD.pack(start, place.offset, oid, len(row), bytes(row))
-        self._files[place.block // self._blocks_a_file].write(record)
+        number = place.block // self._blocks_a_file
+        if number >= len(self._files):
+            raise CorruptObject(f"the index is damaged: the object {oid.hex()} is in no block")
+        self._files[number].write(record)
 
     def segments(self) -> Iterator[list[Placed]]:
         """Yield the objects of each segment, in the order of the blocks. As often as wanted."""

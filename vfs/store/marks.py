@@ -13,6 +13,9 @@ from bisect import bisect_left
 from collections.abc import Iterable
 from typing import Final
 
+from vfs.errors import CorruptObject
+from vfs.ids import ID_BYTES
+
 LIVE: Final = 1
 TREE: Final = 2  # it was read as a tree node
 BLOB: Final = 4  # it was read as a blob node
@@ -25,10 +28,12 @@ class Marks:
     """A set of marks for each object. For one thread."""
 
     def __init__(self, ids: Iterable[bytes | memoryview]) -> None:
-        """*ids* of all objects, ascending."""
+        """*ids* of all objects, ascending. Raises CorruptObject for what is no id."""
         self._prefixes = array("Q")
         waiting: list[bytes] = []
         for oid in ids:
+            if len(oid) != ID_BYTES:
+                raise CorruptObject("the index of objects is damaged: a row has a wrong key")
             waiting.append(bytes(oid[:_PREFIX_BYTES]))
             if len(waiting) == _AT_ONCE:
                 self._prefixes.frombytes(b"".join(waiting))
