@@ -125,6 +125,9 @@ def _repair(
 
     local = [copy for copy in copies if Path(copy).exists() and not is_bundle(copy)]
     remote = [copy for copy in copies if copy not in local]
+    for copy in remote:
+        if "/" in copy and "://" not in copy and not is_bundle(copy):
+            raise click.UsageError(f"there is no store and no backup at {copy}")
     with ExitStack() as opened:
         others: list[Source] = []
         if remote:
