@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from collections import Counter
@@ -13,7 +12,7 @@ import click
 
 from vfs.cli import output
 from vfs.cli.command import Command, Settings, json_option, note, pass_settings
-from vfs.cli.targets import TargetType
+from vfs.cli.targets import EntryPathType, branch_argument
 from vfs.model.names import DEFAULT_BRANCH
 
 if TYPE_CHECKING:
@@ -22,13 +21,6 @@ if TYPE_CHECKING:
     from vfs.repo.branchstatus import Change
     from vfs.repo.repository import CommitResult, Repository
     from vfs.repo.treepaths import Path
-
-branch_argument = click.argument(
-    "target",
-    metavar="DATASET[@BRANCH]",
-    type=TargetType(),
-    help="The branch; main where none is named.",
-)
 
 
 def _branch(target: Target) -> tuple[str, str]:
@@ -202,23 +194,6 @@ def _change_record(change: Change) -> dict[str, Any]:
     if change.old_path is not None:
         record |= {**output.text_fields("old_path", change.old_path), "modified": change.modified}
     return record
-
-
-class EntryPathType(click.ParamType["Path"]):
-    """A path in a branch."""
-
-    name = "path"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
-        """Return the names on the way from the root."""
-        from vfs.errors import InvalidName
-        from vfs.model.names import check_entry_name
-
-        try:
-            parts = os.fsencode(value).split(b"/")
-            return tuple(check_entry_name(part) for part in parts if part not in (b"", b"."))
-        except (InvalidName, UnicodeEncodeError) as error:
-            self.fail(str(error), param, ctx)
 
 
 @click.command(

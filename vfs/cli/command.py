@@ -159,7 +159,7 @@ class PathsCommand(Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Take the paths away before click sees them, to whom they could be any argument."""
-        from vfs.cli.branches import EntryPathType
+        from vfs.cli.targets import EntryPathType
 
         paths: list[str] = []
         if "--" in args:

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vfs.cli import output
-from vfs.cli.branches import branch_argument
 from vfs.cli.command import Command, PathsCommand, Settings, json_option, pass_settings
-from vfs.cli.targets import TargetType
+from vfs.cli.targets import TargetType, branch_argument
 from vfs.clock import iso
 from vfs.model.entry import directory_totals
 from vfs.model.names import DEFAULT_BRANCH

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from vfs.model.commit import Commit
     from vfs.model.names import Target
     from vfs.repo.repository import Repository
+    from vfs.repo.treepaths import Path
 
 SCANNED_MAX: Final = 20_000  # entries looked at to complete a name: some 0.1 s
 OFFERED_MAX: Final = 500
@@ -156,3 +157,28 @@ def find_commit(repo: Repository, target: Target) -> tuple[ObjectId, Commit]:
     """Return the commit that *target*'s revision stands for."""
     resolved = repo.resolve(target.data_set, target.revision)
     return resolved.commit, repo.commit(resolved.commit)
+
+
+class EntryPathType(click.ParamType["Path"]):
+    """A path in a branch."""
+
+    name = "path"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """Return the names on the way from the root."""
+        from vfs.errors import InvalidName
+        from vfs.model.names import check_entry_name
+
+        try:
+            parts = os.fsencode(value).split(b"/")
+            return tuple(check_entry_name(part) for part in parts if part not in (b"", b"."))
+        except (InvalidName, UnicodeEncodeError) as error:
+            self.fail(str(error), param, ctx)
+
+
+branch_argument = click.argument(
+    "target",
+    metavar="DATASET[@BRANCH]",
+    type=TargetType(),
+    help="The branch; main where none is named.",
+)

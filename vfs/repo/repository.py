@@ -20,7 +20,6 @@ from vfs.model.names import (
 )
 from vfs.model.overlay import OverlayHeader
 from vfs.repo import identity
-from vfs.repo.births import leaves_brought
 from vfs.repo.blobs import FileReader
 from vfs.repo.revisions import Resolved, Revisions, near_misses
 from vfs.repo.revparse import parse_revision
@@ -344,6 +343,8 @@ class Repository:
         ingest.flush()
         changed = ref is None or oid != ref.commit
         if changed:
+            from vfs.repo.births import leaves_brought  # noqa: PLC0415 - 3 ms, and most only read
+
             changes.append(
                 RefChange(
                     data_set=data_set,

@@ -9,7 +9,6 @@
 
 from __future__ import annotations
 
-import calendar
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -114,6 +113,8 @@ def _ago(now: datetime, count: int, unit: str) -> datetime:
         return now - timedelta(**{unit + "s": count})
     months = now.year * 12 + now.month - 1 - count * (12 if unit == "year" else 1)
     year, month = months // 12, months % 12 + 1
+    import calendar  # noqa: PLC0415 - seldom needed
+
     day = min(now.day, calendar.monthrange(year, month)[1])
     return now.replace(year=year, month=month, day=day)
 

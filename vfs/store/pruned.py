@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from vfs.clock import iso
 from vfs.errors import CorruptObject, NotFound
@@ -18,8 +17,7 @@ _HEAD: Final = struct.Struct("<qH")
 _REASON_MAX_BYTES: Final = 1000
 
 
-@dataclass(frozen=True, slots=True)
-class Pruned:
+class Pruned(NamedTuple):
     """Since when, and why, the content of a version is gone."""
 
     time_ns: int

@@ -10,9 +10,8 @@ import os
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
 
 HEADER_BYTES: Final = 16  # PAGEHDRSZ
 HEADER: Final = struct.Struct("=QHHHH")  # mp_pgno, mp_pad, mp_flags, mp_lower, mp_upper
@@ -41,8 +40,7 @@ class DamagedPage(Exception):
     """A page, or what it says, can't be LMDB's. `str(error)` says what is wrong with it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Tree:
+class Tree(NamedTuple):
     """A search tree (MDB_db): where it begins, and what LMDB counted in it."""
 
     pad: int  # of the list of free pages the size of pages; else 0
@@ -70,8 +68,7 @@ class Tree:
         return not self.pad and not self.flags
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
+class Snapshot(NamedTuple):
     """What one meta page says: the state that one transaction committed."""
 
     txnid: int
