@@ -16,20 +16,30 @@ from vfs.remote.bucket import Bucket
 from vfs.remote.catalog import Catalog
 from vfs.remote.layout import PackId, Place, Segment, pack_name
 from vfs.remote.parallel import Workers
-from vfs.store.compression import decompress
 from vfs.store.layout import Kind
+from vfs.store.whole import Part, verified
 
 GAP_BYTES: Final = 64 << 10
 """Bytes between two segments that are read for nothing rather than by a request of their own: at
 1 Gbit/s they take 0.5 ms, a request takes several."""
 
 RANGE_BYTES: Final = 4 << 20
+RANGE_RAW_BYTES: Final = 8 << 20  # before compression: all of it is in memory at once
 WINDOW_BYTES: Final = 2 << 20  # of a pack, fetched together for whoever reads on demand
 CACHE_BYTES: Final = 32 << 20  # segments of nodes: their neighbours are asked for next
 READS: Final = 3  # of a range whose bytes are wrong, as a line may have damaged them
 
-Objects: TypeAlias = Sequence[tuple[ObjectId, bytes]]
-"""Objects of one segment, in the order in which they lie there."""
+
+class Arrived(NamedTuple):
+    """What came of one segment, verified."""
+
+    parts: list[Part]  # that were asked for, in the order in which they lie there
+    stored: bytes  # the segment as it came
+    raw: bytes  # before compression
+    compressed: bool
+
+
+Handle: TypeAlias = Callable[[Arrived], None]
 
 
 class _Member(NamedTuple):
@@ -43,6 +53,7 @@ class _Range(NamedTuple):
     pack: PackId
     start: int
     end: int
+    raw: int  # bytes before compression
     members: list[_Member]
 
 
@@ -72,7 +83,7 @@ class RemoteObjects:
         found: dict[ObjectId, bytes] = {}
         missing: list[tuple[ObjectId, Place]] = []
         for oid in set(ids):
-            place = self._place(oid, is_node=True)
+            place = self.place(oid, is_node=True)
             raw = self._segments.get((place.pack, place.segment.start))
             data = None if raw is None else raw[place.offset : place.offset + place.size]
             if data is not None and object_id(data) == oid:
@@ -97,13 +108,20 @@ class RemoteObjects:
             return None
         return next(data for _, found, data in self._read_all([window.wanted]) if found == oid)
 
-    def begin_chunks(self, ids: Iterable[ObjectId], handle: Callable[[Objects], None]) -> None:
+    def place(self, oid: ObjectId, *, is_node: bool) -> Place:
+        """Return where an object is. Raises RemoteProblem where no index has it."""
+        place = self._catalog.find(oid, is_node=is_node)
+        if place is None:
+            raise RemoteProblem(f"the object {oid.hex()} is not on the remote")
+        return place
+
+    def begin_chunks(self, ids: Iterable[ObjectId], handle: Handle) -> None:
         """Have chunks fetched and handed to *handle*, a segment at a time, by other threads.
 
         Returns while they are under way: `Workers.finish` waits, and raises what went wrong.
         Raises RemoteProblem for one that is missing.
         """
-        for one in _ranges((oid, self._place(oid, is_node=False)) for oid in set(ids)):
+        for one in _ranges((oid, self.place(oid, is_node=False)) for oid in set(ids)):
             self._workers.begin(lambda wanted=one: self._hand_over(wanted, handle))  # type: ignore[misc]
 
     def window(self, oid: ObjectId) -> Window | None:
@@ -136,24 +154,21 @@ class RemoteObjects:
             for oid, data in _taken(member, raw)
         ]
 
-    def _hand_over(self, wanted: _Range, handle: Callable[[Objects], None]) -> None:
-        for member, raw in zip(wanted.members, self._read(wanted), strict=True):
-            handle(_taken(member, raw))
-
-    def _place(self, oid: ObjectId, *, is_node: bool) -> Place:
-        place = self._catalog.find(oid, is_node=is_node)
-        if place is None:
-            raise RemoteProblem(f"the object {oid.hex()} is not on the remote")
-        return place
+    def _hand_over(self, wanted: _Range, handle: Handle) -> None:
+        for one in self._arrived(wanted):
+            handle(one)
 
     def _read(self, wanted: _Range) -> list[bytes]:
         """Return the segments of a range, decompressed and verified. Runs in pool threads."""
+        return [one.raw for one in self._arrived(wanted)]
+
+    def _arrived(self, wanted: _Range) -> list[Arrived]:
         problem: CorruptObject | None = None
         for _ in range(READS):
             length = wanted.end - wanted.start
             data = self._bucket.get_range(pack_name(wanted.pack), wanted.start, length)
             try:
-                return [_decompressed(member, wanted.start, data) for member in wanted.members]
+                return [_verified(member, wanted.start, data) for member in wanted.members]
             except CorruptObject as error:
                 problem = error
         raise RemoteProblem(
@@ -176,24 +191,22 @@ def _ranges(wanted: Iterable[tuple[ObjectId, Place]]) -> list[_Range]:
             and last.pack == pack
             and segment.start - last.end <= GAP_BYTES
             and end - last.start <= RANGE_BYTES
+            and last.raw + segment.raw <= RANGE_RAW_BYTES
         ):
-            ranges[-1] = last._replace(end=max(last.end, end))
+            ranges[-1] = last._replace(end=max(last.end, end), raw=last.raw + segment.raw)
             last.members.append(member)
         else:
-            ranges.append(_Range(pack, segment.start, end, [member]))
+            ranges.append(_Range(pack, segment.start, end, segment.raw, [member]))
     return ranges
 
 
-def _decompressed(member: _Member, start: int, data: bytes) -> bytes:
+def _verified(member: _Member, start: int, data: bytes) -> Arrived:
     """Return a segment whose wanted objects are what their ids say. Raises CorruptObject."""
-    segment = member.segment
-    at = segment.start - start
-    stored = data[at : at + segment.stored]
-    raw = decompress(stored, segment.raw) if segment.compressed else stored
-    for oid, part in _taken(member, raw):
-        if object_id(part) != oid:
-            raise CorruptObject(f"the object {oid.hex()} is not what its id says")
-    return raw
+    _, stored, raw, compressed = member.segment
+    at = member.segment.start - start
+    body = data[at : at + stored]
+    parts = [Part(place.offset, place.size, oid) for oid, place in member.objects]
+    return Arrived(parts, body, verified(body, parts, raw=raw, compressed=compressed), compressed)
 
 
 def _taken(member: _Member, raw: bytes) -> list[tuple[ObjectId, bytes]]:

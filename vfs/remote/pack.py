@@ -6,7 +6,7 @@ makes the packs again that it made before.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final, NamedTuple
 
 from vfs.ids import ObjectId, object_id
@@ -20,6 +20,10 @@ PACK_RAW_BYTES: Final = 32 << 20
 
 NODES_BYTES: Final = 128 << 10
 """Of a segment of nodes: who wants one wants its neighbours, but not half a megabyte of them."""
+
+
+Load = Callable[[], tuple[bytes, bool]]
+"""Returns a segment as it is stored, and whether it is compressed. Called by another thread."""
 
 
 class SealedPack(NamedTuple):
@@ -37,7 +41,9 @@ class _Filling:
 
     def __init__(self, kind: Kind) -> None:
         self.room = SEGMENT_BYTES if kind is Kind.CHUNK else NODES_BYTES
-        self.objects: list[tuple[ObjectId, Kind, bytes]] = []
+        self.members: list[tuple[ObjectId, Kind, int]] = []  # and their sizes
+        self.parts: list[bytes] = []
+        self.load: Load | None = None  # instead of the parts
         self.size = 0
 
 
@@ -57,10 +63,20 @@ class PackBuilder:
         if segment is None or segment.size + len(data) > segment.room:
             segment = self._open[kind] = _Filling(kind)
             self._full.append(segment)
-        segment.objects.append((oid, kind, data))
+        segment.members.append((oid, kind, len(data)))
+        segment.parts.append(data)
         segment.size += len(data)
         self.size += len(data)
         self.keys.add((oid, kind is not Kind.CHUNK))
+
+    def add_stored(self, objects: Sequence[tuple[ObjectId, int]], load: Load) -> None:
+        """Add a segment of chunks that are not in it, ids and sizes; *load* gets its bytes."""
+        segment = _Filling(Kind.CHUNK)
+        segment.members = [(oid, Kind.CHUNK, size) for oid, size in objects]
+        segment.load = load
+        self._full.append(segment)
+        self.size += sum(size for _, size in objects)
+        self.keys.update((oid, False) for oid, _ in objects)
 
     @property
     def is_full(self) -> bool:
@@ -79,12 +95,12 @@ class PackBuilder:
         objects: list[tuple[ObjectId, Kind, int, int, int]] = []
         parts = [PACK_MAGIC]
         at = len(PACK_MAGIC)
-        for body, raw, members in self._compressed():
+        for body, is_compressed, members in self._compressed():
             offset = 0
             for oid, kind, size in members:
                 objects.append((oid, kind, len(segments), offset, size))
                 offset += size
-            segments.append(Segment(at, len(body), raw, len(body) != raw))
+            segments.append(Segment(at, len(body), offset, is_compressed))
             parts.append(body)
             at += len(body)
         whole = b"".join(parts)
@@ -92,14 +108,16 @@ class PackBuilder:
         index = encode_index(pack, len(whole), segments, objects)
         return SealedPack(pack, whole, index, len(objects), self.size)
 
-    def _compressed(self) -> Iterable[tuple[bytes, int, list[tuple[ObjectId, Kind, int]]]]:
+    def _compressed(self) -> Iterable[tuple[bytes, bool, list[tuple[ObjectId, Kind, int]]]]:
         """Yield segments as they are stored, and give up what they are made of."""
         for number, segment in enumerate(self._full):
-            raw = b"".join([data for _, _, data in segment.objects])
-            members = [(oid, kind, len(data)) for oid, kind, data in segment.objects]
             self._full[number] = _EMPTY
+            if segment.load is not None:
+                yield *segment.load(), segment.members
+                continue
+            raw = b"".join(segment.parts)
             (packed,) = compress_all([raw])
-            yield raw if packed is None else packed, len(raw), members
+            yield raw if packed is None else packed, packed is not None, segment.members
         self._full = []
 
 

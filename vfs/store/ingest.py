@@ -200,6 +200,19 @@ class Ingest:
             )
         return oid
 
+    def add_segment(self, segment: Segment, raw: bytes) -> None:
+        """Add a segment of chunks as it was stored elsewhere; *raw* is it before compression.
+
+        The caller has compared *raw* with the ids. Where some of the chunks are here already, the
+        others are compressed anew.
+        """
+        _check_size(raw)
+        mine = self._claim(segment.kind, [oid for oid, _ in segment.objects])
+        if len(mine) == len(segment.objects):
+            self._append([segment])
+        elif mine:
+            self._append([_only(mine, segment, raw)])
+
     @property
     def stores_erased(self) -> bool:
         """Say whether what was erased is stored again."""
@@ -378,6 +391,18 @@ def _grouped(
         groups[-1].append(index)
         size += len(chunks[index])
     return groups
+
+
+def _only(indices: Sequence[int], segment: Segment, raw: bytes) -> Segment:
+    """Return a segment of some of the objects of another one, which is *raw* before compression."""
+    ends = list(accumulate(size for _, size in segment.objects))
+    objects = [segment.objects[index] for index in indices]
+    left = b"".join(
+        [raw[ends[index] - segment.objects[index][1] : ends[index]] for index in indices]
+    )
+    (packed,) = compress_all([left])
+    body = left if packed is None else packed
+    return Segment(segment.kind, objects, len(left), body, packed is not None, None)
 
 
 def _has(row: memoryview | None, kind: Kind) -> bool:

@@ -77,6 +77,19 @@ class Reader:
             place = unpack_location(value)
             return Kind(place.kind), place.size
 
+    def place(self, oid: ObjectId) -> Location:
+        """Return where an object is. Raises CorruptObject when it is missing, Erased."""
+        with self._env.read() as txn:
+            value = txn.get(oid, db=self._objects)
+            if value is None:
+                raise absent(txn, self._env.tables, oid)
+            return unpack_location(value)
+
+    def copied(self, place: Location) -> bytes:
+        """Return a segment as it is stored, whatever its bytes are by now. Raises CorruptObject."""
+        with self._env.read() as txn:
+            return bytes(self.stored(txn, place, 0, place.stored))
+
     def segment(self, place: Location) -> bytes | memoryview:
         """Return a segment as it is stored. Raises CorruptObject.
 

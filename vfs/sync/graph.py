@@ -48,6 +48,7 @@ def outgoing(
 ) -> Iterator[tuple[Kind, ObjectId, bytes]]:
     """Yield all that a commit needs and *has* denies: each after everything that it names.
 
+    Chunks come without their bytes, which are read where they are needed.
     What *has* affirms is not entered: there, a node is only ever together with all below it. It is
     asked again at every edge, so it must know of what was yielded.
     """
@@ -61,10 +62,10 @@ def outgoing(
         for child_kind, child in rest:
             if has(child_kind, child):
                 continue
-            child_data = source.get(child)
             if child_kind is Kind.CHUNK:
-                yield child_kind, child, child_data
+                yield child_kind, child, b""
                 continue
+            child_data = source.get(child)
             stack.append((child_kind, child, child_data, below(child_kind, child_data)))
             break
         else:

@@ -71,7 +71,7 @@ def push(
         (ref, head, _plan(repo, ref, head, force=force))
         for ref, head in zip(refs, heads, strict=True)
     ]
-    sender = Sender(repo.reader, remote, progress)
+    sender = Sender(repo, remote, progress)
     if any(how != "same" for _, _, how in plans):
         remote.refresh()
         sender.send([ref.commit for ref, _, how in plans if how != "same"])

@@ -12,11 +12,14 @@ from collections.abc import Generator, Sequence
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from vfs.errors import CorruptObject, RemoteProblem
+from vfs.remote.layout import PackId, Place, Segment
 from vfs.store.layout import Kind
+from vfs.store.packing import Segment as StoreSegment
+from vfs.store.whole import Gathering, Part, is_whole
 
 if TYPE_CHECKING:
     from vfs.ids import ObjectId
-    from vfs.remote.objects import Objects
+    from vfs.remote.objects import Arrived
     from vfs.remote.remote import Remote
     from vfs.store.ingest import Ingest
     from vfs.store.reader import Reader
@@ -29,10 +32,10 @@ NEEDS_AT_ONCE: Final = 512
 """Nodes of some 8 KiB: 4 MiB at a time, however deep the trees are."""
 
 CHUNKS_BYTES: Final = 32 << 20
-"""Chunks are asked for when so much is missing: the more at once, the more lie side by side."""
+"""Segments are asked for when so much is complete: the more at once, the more lie side by side."""
 
 FLUSH_CHUNKS: Final = 100_000
-"""Ids of chunks that are remembered as being on their way; then what arrived is flushed."""
+"""Ids of chunks that are remembered as wanted; then all are asked for, and what came is flushed."""
 
 
 class Receiver:
@@ -44,9 +47,10 @@ class Receiver:
         self._remote = remote
         self._progress = progress
         self._tasks: list[tuple[Task, Needs]] = []
-        self._wanted: dict[ObjectId, int] = {}  # chunks that are missing, and their sizes
-        self._wanted_bytes = 0
-        self._coming: set[ObjectId] = set()  # chunks that were asked for since the last flush
+        self._wanted: dict[ObjectId, int] = {}  # missing chunks, and their sizes; until a flush
+        self._gathering: Gathering[tuple[PackId, Segment]] = Gathering()
+        self._ready: list[ObjectId] = []  # to be asked for
+        self._ready_bytes = 0
         self._lock = threading.Lock()
         self.objects = 0
         self.bytes = 0  # before compression
@@ -76,24 +80,36 @@ class Receiver:
                     pass
                 except CorruptObject as error:
                     raise RemoteProblem(f"the remote holds what can't be: {error}") from error
-        self._ask_for_chunks()
         self._settle()
 
     def want_chunk(self, oid: ObjectId, size: int) -> None:
-        """Have a chunk of *size* bytes in the store. Raises CorruptObject for one of another."""
-        if oid in self._coming:
-            return
+        """Have a chunk of *size* bytes in the store. Raises CorruptObject for one of another.
+
+        It is asked for with all of its segment, so that this is stored as it comes; or at the end,
+        when it is known what else of that is wanted.
+        """
         known = self._wanted.get(oid)
         if known is None:
             there = self._reader.kind_and_size(oid)
             known = None if there is None else there[1]
         if known is None:
+            place = self._remote.objects.place(oid, is_node=False)
+            known = place.size
             self._wanted[oid] = size
-            self._wanted_bytes += size
-            if self._wanted_bytes >= CHUNKS_BYTES:
-                self._ask_for_chunks()
-        elif known != size:
+            self._gather(oid, place)
+        if known != size:
             raise CorruptObject(f"the chunk {oid.hex()} is not of the size that its file says")
+        if len(self._wanted) > FLUSH_CHUNKS:
+            self._settle()
+
+    def _gather(self, oid: ObjectId, place: Place) -> None:
+        part = Part(place.offset, place.size, oid)
+        whole = self._gathering.add((place.pack, place.segment), place.segment.raw, part)
+        if whole is not None:
+            self._ready += [one.oid for one in whole]
+            self._ready_bytes += place.segment.raw
+            if self._ready_bytes >= CHUNKS_BYTES:
+                self._ask_for_chunks()
 
     def _nodes(self, needs: Needs) -> dict[ObjectId, bytes]:
         """Return nodes, which are in the store from now on."""
@@ -115,27 +131,32 @@ class Receiver:
         return found
 
     def _ask_for_chunks(self) -> None:
-        wanted, self._wanted, self._wanted_bytes = self._wanted, {}, 0
+        ready, self._ready, self._ready_bytes = self._ready, [], 0
+        self._remote.objects.begin_chunks(ready, self._take)
 
-        def handle(objects: Objects) -> None:
-            for oid, data in objects:
-                if len(data) != wanted[oid]:
-                    raise RemoteProblem(
-                        f"the chunk {oid.hex()} on the remote is not of the size its file says"
-                    )
-            self._ingest.add_chunks([data for _, data in objects], [len(objects)])
-            self._count(len(objects), sum(len(data) for _, data in objects))
-
-        self._coming.update(wanted)
-        self._remote.objects.begin_chunks(wanted, handle)
-        if len(self._coming) > FLUSH_CHUNKS:
-            self._settle()
+    def _take(self, came: Arrived) -> None:
+        """Store what came of a segment: as it is, where that is all of it. Runs in pool threads."""
+        sizes = [(part.oid, part.size) for part in came.parts]
+        # A frame that saves nothing is not worth a place here, and could be made to hide bytes.
+        is_worth_it = not came.compressed or len(came.stored) < len(came.raw)
+        if is_worth_it and is_whole(came.parts, len(came.raw)):
+            segment = StoreSegment(
+                Kind.CHUNK, sizes, len(came.raw), came.stored, came.compressed, None
+            )
+            self._ingest.add_segment(segment, came.raw)
+        else:
+            chunks = [came.raw[at : at + size] for at, size, _ in came.parts]
+            self._ingest.add_chunks(chunks, [len(chunks)])
+        self._count(len(sizes), sum(size for _, size in sizes))
 
     def _settle(self) -> None:
-        """Wait until all that was asked for is durable."""
+        """Ask for all that is wanted, and wait until it is durable."""
+        for _, parts in self._gathering.rest():
+            self._ready += [part.oid for part in parts]
+        self._ask_for_chunks()
         self._remote.workers.finish()
         self._ingest.flush()
-        self._coming.clear()
+        self._wanted.clear()
 
     def _count(self, objects: int, size: int) -> None:
         with self._lock:

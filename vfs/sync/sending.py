@@ -9,31 +9,45 @@ of their packs, and a pack of nodes comes after the chunks that were packed so f
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from vfs.errors import CorruptObject
 from vfs.remote.pack import PackBuilder, SealedPack
-from vfs.store.layout import Kind
+from vfs.store.compression import compress_all
+from vfs.store.layout import Kind, Location
+from vfs.store.whole import Gathering, Part, is_whole, verified
 from vfs.sync.graph import outgoing
 
 if TYPE_CHECKING:
     from vfs.ids import ObjectId
     from vfs.remote.remote import Remote
-    from vfs.store.objects import ObjectSource
+    from vfs.repo.repository import Repository
     from vfs.sync.progress import Progress
 
 PACKS_AHEAD: Final = 2
 """Packs that are compressed and written while the next one is filled: 64 MiB of memory each."""
 
+AS_STORED_BYTES: Final = 64 << 10
+"""Segments of so much, before compression, travel as they are stored; what is in smaller ones is
+compressed together with its neighbours."""
+
+HELD_CHUNKS: Final = 100_000
+"""Chunks whose segments are not complete: so many wait at most for what else is missing there."""
+
 
 class Sender:
     """Sends objects to a remote. For one thread."""
 
-    def __init__(self, source: ObjectSource, remote: Remote, progress: Progress) -> None:
-        self._source = source
+    def __init__(self, repo: Repository, remote: Remote, progress: Progress) -> None:
+        self._source = repo.reader
+        self._store = repo.store
         self._remote = remote
         self._progress = progress
         self._chunks = PackBuilder()
         self._nodes = PackBuilder()
+        self._gathering: Gathering[tuple[int, int]] = Gathering()  # block, and place in it
+        self._held: dict[ObjectId, Location] = {}  # chunks that are in none of the packs yet
         self._under_way: list[PackBuilder] = []  # full, but their indexes are not written yet
         self.objects = 0
         self.bytes = 0  # as stored
@@ -53,19 +67,61 @@ class Sender:
         for commit in commits:
             for kind, oid, data in outgoing(self._source, commit, self._has):
                 if kind is Kind.CHUNK:
-                    self._chunks.add(kind, oid, data)
-                    if self._chunks.is_full:
-                        yield self._full_chunks()
+                    yield from self._chunk(oid)
                     continue
                 self._nodes.add(kind, oid, data)
                 if self._nodes.is_full:
+                    yield from self._let_go()
                     if self._chunks.size:
                         yield self._full_chunks()
                     yield self._full_nodes()
+        yield from self._let_go()
         self._chunks.merge(self._nodes)
         self._nodes = PackBuilder()
         if self._chunks.size:
             yield self._full_chunks()
+
+    def _chunk(self, oid: ObjectId) -> Iterator[PackBuilder]:
+        """Take a chunk that the remote lacks; it waits for the others of its segment."""
+        place = self._held[oid] = self._source.place(oid)
+        part = Part(place.offset, place.size, oid)
+        parts = self._gathering.add((place.block, place.at), place.raw, part)
+        if parts is not None:
+            yield from self._add(parts)
+        if len(self._held) >= HELD_CHUNKS:
+            yield from self._let_go()
+
+    def _let_go(self) -> Iterator[PackBuilder]:
+        """Have no chunk wait any longer."""
+        for _, parts in self._gathering.rest():
+            yield from self._add(parts)
+
+    def _add(self, parts: Sequence[Part]) -> Iterator[PackBuilder]:
+        """Pack chunks of one segment: all as it is stored, or each by itself."""
+        place = self._held[parts[0].oid]
+        if place.raw >= AS_STORED_BYTES and is_whole(parts, place.raw):
+            objects = [(part.oid, part.size) for part in parts]
+            self._chunks.add_stored(objects, partial(self._load, place, parts))
+        else:
+            for part in parts:
+                self._chunks.add(Kind.CHUNK, part.oid, self._source.get(part.oid))
+        for part in parts:
+            del self._held[part.oid]
+        if self._chunks.is_full:
+            yield self._full_chunks()
+
+    def _load(self, place: Location, parts: Sequence[Part]) -> tuple[bytes, bool]:
+        """Return a segment as it is stored, verified, and whether compressed. In pool threads."""
+        reader = self._store.reader(cache_bytes=0)
+        try:
+            stored = reader.copied(place)
+            verified(stored, parts, raw=place.raw, compressed=place.compressed)
+        except CorruptObject:
+            # Somebody may have moved it meanwhile; if it is damaged, this says so.
+            raw = b"".join([reader.get(part.oid) for part in parts])
+            (packed,) = compress_all([raw])
+            return (raw, False) if packed is None else (packed, True)
+        return stored, place.compressed
 
     def _full_chunks(self) -> PackBuilder:
         full, self._chunks = self._chunks, PackBuilder()
@@ -79,6 +135,8 @@ class Sender:
 
     def _has(self, kind: Kind, oid: ObjectId) -> bool:
         is_node = kind is not Kind.CHUNK
+        if not is_node and oid in self._held:
+            return True
         if any((oid, is_node) in pack.keys for pack in (self._chunks, self._nodes)):
             return True
         if any((oid, is_node) in pack.keys for pack in self._under_way):
