@@ -31,9 +31,9 @@ def small_files(root: Path, count: int, *, size: int = 4096, per_directory: int 
             write(directory / f"f{number:07}", rng.randbytes(size).translate(TEXT))
 
 
-def large_file(path: Path, mebibytes: int) -> None:
+def large_file(path: Path, mebibytes: int, *, seed: int = 2) -> None:
     """Make a file of which every other MiB is random and the rest compresses to about 57 %."""
-    rng = random.Random(2)
+    rng = random.Random(seed)
     with path.open("wb") as file:
         for number in range(mebibytes):
             block = rng.randbytes(MIB)
