@@ -190,10 +190,12 @@ def fill(store: Path, source: Path, mib: int, kind: str) -> int:
         else:
             make_data.large_file(source / f"{number:03}", 64, seed=number)
     vfs = [sys.executable, "-m", "vfs", "--store", str(store)]
-    subprocess.run([*vfs, "init"], check=True, stdout=subprocess.DEVNULL)
-    subprocess.run(
-        [*vfs, "import", str(source), "data", "-m", "made"], check=True, stdout=subprocess.DEVNULL
-    )
+    for command in (
+        ["init"],
+        ["create", "data"],
+        ["import", str(source), "data", "-m", "made"],
+    ):
+        subprocess.run([*vfs, *command], check=True, stdout=subprocess.DEVNULL)
     return mib // 64 * 64 * MIB
 
 
