@@ -3,7 +3,7 @@ BIN := .venv/bin
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-s3 check format
+.PHONY: help setup demo test test-s3 test-libraries check format
 .PHONY: bench bench-scale bench-history bench-growth clean
 
 help:            ## this list
@@ -20,6 +20,10 @@ test: setup      ## all tests, mounted ones too
 
 test-s3: setup   ## what remotes promise, with a gateway of Ceph on this machine
 	@scripts/test_s3.sh $(BIN)/python -m pytest -q tests/contract/test_buckets.py $(PYTEST_ARGS)
+
+test-libraries: setup  ## that pandas, polars, dask, zarr, ... read versions; torch, where installed
+	$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[libraries]'
+	$(BIN)/python -m pytest tests/libraries $(PYTEST_ARGS)
 
 check: setup     ## linters, types, layers, and the tests that take seconds
 	$(BIN)/ruff check .

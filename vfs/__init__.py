@@ -21,18 +21,21 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from vfs.api.client import Change, Client
-    from vfs.api.dataset import Files
+    from vfs.api.dataset import Files, Sampler
     from vfs.api.paths import Info
     from vfs.api.transaction import Transaction
     from vfs.api.version import Version
 
-__all__ = ["Change", "Client", "Files", "Info", "Transaction", "Version", "commit", "open"]
+__all__ = [
+    "Change", "Client", "Files", "Info", "Sampler", "Transaction", "Version", "commit", "open",
+]  # fmt: skip
 
 _HOMES = {
     "Change": "client",
     "Client": "client",
     "Files": "dataset",
     "Info": "paths",
+    "Sampler": "dataset",
     "Transaction": "transaction",
     "Version": "version",
 }

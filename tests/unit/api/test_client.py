@@ -316,3 +316,25 @@ def test_an_epochs_order_follows_from_the_version(client: Client) -> None:
 
 def _sample(path: str, data: bytes) -> int:
     return int(data)
+
+
+def test_a_sampler_goes_on_from_epoch_to_epoch(client: Client) -> None:
+    with client.commit("data", "samples") as new:
+        for number in range(50):
+            new.write_text(f"{number:03}", str(number))
+    files = vfs.Files(client.open("data"))  # 52: two are there already
+    sampler = vfs.Sampler(files, rank=1, world=5)
+    assert [list(sampler), list(sampler)] == [files.share(n, 1, 5)[:10] for n in range(2)]
+    sampler.set_epoch(1)
+    assert list(sampler) == files.share(1, 1, 5)[: len(sampler)]
+    everywhere = [list(vfs.Sampler(files, rank=rank, world=5)) for rank in range(5)]
+    assert len(set(chain(*everywhere))) == 50
+    with pytest.raises(ValueError, match="rank"):
+        vfs.Sampler(files, rank=5, world=5)
+
+
+def test_samples_by_name(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VFS_STORE", str(client.store))
+    files = vfs.Files("data@v1", "a")
+    assert files.version == client.open("data@v1")
+    assert list(files) == [("a/b/c.txt", b"hello")]
