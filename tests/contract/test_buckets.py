@@ -11,8 +11,9 @@ from threading import Barrier, Thread
 import pytest
 
 from tests.support.remotes import FaultyBucket, WatchedBucket, patient
+from vfs.clock import NS, now_ns
 from vfs.errors import NotFound, RemoteProblem
-from vfs.remote.bucket import Bucket, Item
+from vfs.remote.bucket import Bucket
 from vfs.remote.bundle import NewBundle
 from vfs.remote.files import FileBucket
 from vfs.remote.objectstore import ObjectStoreBucket
@@ -96,14 +97,40 @@ def test_what_is_not_there_or_too_large_is_told(bucket: Bucket) -> None:
 def test_lists_ascend_and_begin_where_they_are_asked_to(bucket: Bucket) -> None:
     for name in ("r/a/2", "r/a/10", "r/b/1", "r/ab", "ra/1", "z"):
         bucket.put(name, name.encode())
-    assert list(bucket.items("r")) == [
-        Item(name, len(name)) for name in ("r/a/10", "r/a/2", "r/ab", "r/b/1")
+    assert [(item.name, item.size) for item in bucket.items("r")] == [
+        (name, len(name)) for name in ("r/a/10", "r/a/2", "r/ab", "r/b/1")
     ]
     assert [item.name for item in bucket.items("r", "r/a/2")] == ["r/ab", "r/b/1"]
     assert [item.name for item in bucket.items("r/a")] == ["r/a/10", "r/a/2"]
     assert list(bucket.items("nothing")) == []
     assert bucket.directories("r") == ["a", "b"]
     assert bucket.directories("nothing") == []
+
+
+def test_what_is_deleted_is_gone_and_may_be_written_anew(
+    bucket: Bucket, request: pytest.FixtureRequest
+) -> None:
+    bucket.put("d/a", b"first")
+    bucket.put("d/b", b"other")
+    if request.node.callspec.params["bucket"] == "bundle":
+        with pytest.raises(RemoteProblem):
+            bucket.delete("d/a")
+        return
+    bucket.delete("d/a")
+    bucket.delete("d/a")
+    bucket.delete("nowhere/at/all")
+    with pytest.raises(NotFound):
+        bucket.get("d/a", most=9)
+    assert [item.name for item in bucket.items("d")] == ["d/b"]
+    bucket.put("d/a", b"second")
+    assert bucket.get("d/a", most=9) == b"second"
+
+
+def test_lists_say_when_something_was_written(bucket: Bucket) -> None:
+    bucket.put("t/a", b"1")
+    (item,) = bucket.items("t")
+    day_ns = 86_400 * NS  # clocks of two machines
+    assert item.modified_ns == 0 or abs(item.modified_ns - now_ns()) < day_ns
 
 
 @pytest.mark.parametrize("make", [memory, s3])

@@ -61,6 +61,10 @@ class WatchedBucket:
         with self._watched("directories", directory):
             return self.bucket.directories(directory)
 
+    def delete(self, name: str) -> None:
+        with self._watched("delete", name):
+            self.bucket.delete(name)
+
     def close(self) -> None:
         self.bucket.close()
 

@@ -1,4 +1,4 @@
-"""What a remote is made of: named bytes that are written once and never change.
+"""What a remote is made of: named bytes that are written once, never change, and may be deleted.
 
 Every bucket passes tests/contract/test_buckets.py.
 """
@@ -24,6 +24,7 @@ class Item(NamedTuple):
 
     name: str
     size: int  # bytes
+    modified_ns: int = 0  # when it was written, by the clock behind the bucket; 0: nobody knows
 
 
 class Bucket(Protocol):
@@ -51,6 +52,9 @@ class Bucket(Protocol):
 
     def directories(self, directory: str) -> list[str]:
         """Return the last parts of the names of the directories in a directory, sorted."""
+
+    def delete(self, name: str) -> None:
+        """Delete an object, durably; one that is not there is no error."""
 
     def close(self) -> None:
         """Give up what is held. Nothing is used after it."""
@@ -95,6 +99,9 @@ class Retrying:
 
     def directories(self, directory: str) -> list[str]:
         return self._retry(lambda: self._bucket.directories(directory))
+
+    def delete(self, name: str) -> None:
+        self._retry(lambda: self._bucket.delete(name))
 
     def close(self) -> None:
         self._bucket.close()

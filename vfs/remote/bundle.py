@@ -72,6 +72,9 @@ class Bundle:
         )
         return sorted({name.partition("/")[0] for name in below if "/" in name})
 
+    def delete(self, name: str) -> None:
+        raise RemoteProblem(f"nothing can be deleted from {self._path}", hint="make another bundle")
+
     def close(self) -> None:
         self._file.close()
 

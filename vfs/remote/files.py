@@ -73,9 +73,12 @@ class FileBucket:
             names = sorted(self._names(self._root / directory, f"{directory}/"))
         for name in names:
             if name > after:
-                with self._translated(name):
-                    size = (self._root / name).stat().st_size
-                yield Item(name, size)
+                try:
+                    with self._translated(name):
+                        found = (self._root / name).stat()
+                except NotFound:
+                    continue  # deleted since the directory was read
+                yield Item(name, found.st_size, found.st_mtime_ns)
 
     def directories(self, directory: str) -> list[str]:
         with self._translated(directory):
@@ -84,6 +87,15 @@ class FileBucket:
             except FileNotFoundError:
                 return []
             return sorted(item.name for item in found if item.is_dir())
+
+    def delete(self, name: str) -> None:
+        path = self._root / name
+        with self._translated(name):
+            try:
+                path.unlink()
+            except FileNotFoundError:
+                return
+            _sync_directory(path.parent)
 
     def close(self) -> None:
         """Hold nothing, so give up nothing."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
+from vfs.clock import NS
 from vfs.errors import NotFound, RemoteProblem, RemoteUnavailable
 from vfs.remote.bucket import Item
 
@@ -100,12 +101,17 @@ class ObjectStoreBucket:
             )
             for page in pages:
                 for item in sorted(page, key=lambda one: one["path"]):
-                    yield Item(item["path"], item["size"])
+                    modified_ns = int(item["last_modified"].timestamp() * NS)
+                    yield Item(item["path"], item["size"], modified_ns)
 
     def directories(self, directory: str) -> list[str]:
         with self._translated(directory):
             found = self._client.list_with_delimiter(self._store, directory)
         return sorted(path.rpartition("/")[2] for path in found["common_prefixes"])
+
+    def delete(self, name: str) -> None:
+        with suppress(NotFound), self._translated(name):
+            self._client.delete(self._store, name)
 
     def close(self) -> None:
         """Leave the client's connections to it."""
