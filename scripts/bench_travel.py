@@ -68,6 +68,10 @@ class Counting:
         self.calls["list"] += 1
         return self._bucket.directories(directory)
 
+    def delete(self, name: str) -> None:
+        self.calls["delete"] += 1
+        self._bucket.delete(name)
+
     def close(self) -> None:
         self._bucket.close()
 

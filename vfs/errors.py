@@ -123,5 +123,9 @@ class RemoteUnavailable(VfsError):
     """A remote does not answer now. What was asked of it may have been done all the same."""
 
 
+class RemoteChanged(Conflict):
+    """A remote was cleaned up since it was looked at: what relied on that has to look again."""
+
+
 class NotFastForward(VfsError):
     """A branch or tag, here or on a remote, has versions that the new one does not come after."""

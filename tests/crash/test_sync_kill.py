@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.remotes import assert_whole, commit, connect
 from tests.support.stores import children, finish, run_child, start_child
-from vfs.errors import NotFound
+from vfs.errors import RemoteProblem
 from vfs.remote.files import FileBucket
 from vfs.repo.fsck import check_store
 from vfs.repo.repository import Repository
@@ -158,5 +158,5 @@ def test_a_missing_pack_is_noticed_by_the_check_of_this_module(full: Path, tmp_p
     place = tmp_path / "remote"
     run_child(KILLED, "push", full, place, 10**9)
     next((place / "packs").iterdir()).unlink()
-    with pytest.raises(NotFound):
+    with pytest.raises(RemoteProblem):
         assert_whole(place)

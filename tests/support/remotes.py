@@ -181,7 +181,7 @@ def assert_whole(path: Path) -> set[ObjectId]:
                     assert remote.catalog.find(child, is_node=is_node) is not None
                 if kind is Kind.COMMIT:
                     commits.add(oid)
-        remote.workers.finish()
+        remote.objects.finish_chunks()
         for data_set in remote.refs.data_sets():
             for name in remote.refs.names(data_set):
                 for record in remote.refs.log(data_set, name):

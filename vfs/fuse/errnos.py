@@ -38,6 +38,7 @@ ERRNO: Final[dict[type[errors.VfsError], int]] = {
     errors.StoreFull: errno.ENOSPC,
     errors.Conflict: errno.EBUSY,
     errors.ErasedMeanwhile: errno.EBUSY,
+    errors.RemoteChanged: errno.EBUSY,
     errors.SourceProblem: errno.EIO,
     errors.ExportProblem: errno.EIO,
     errors.MountProblem: errno.EIO,

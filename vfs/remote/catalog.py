@@ -1,6 +1,7 @@
 """Which object is in which pack: the indexes of a remote, kept on this machine.
 
-An index never changes, so one that is kept is right for ever; each carries its own checksum.
+An index never changes, so one that is kept is right as long as the remote has it; each carries its
+own checksum.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from vfs.errors import RemoteProblem
+from vfs.errors import NotFound, RemoteProblem
 from vfs.ids import ObjectId
 from vfs.remote.bucket import Bucket
 from vfs.remote.layout import (
@@ -33,17 +34,40 @@ class Catalog:
         self._bucket = bucket
         self._cache = cache
         self._indexes: dict[PackId, PackIndex] = {}
+        self._modified_ns: dict[PackId, int] = {}
         self._last: PackIndex | None = None  # what is asked for next mostly is where the last was
+        self.condemned: frozenset[PackId] = frozenset()
+        """Packs that are about to be removed: who writes does not rely on what only they have."""
 
     def refresh(self, workers: Workers) -> None:
-        """Learn of the packs that are new. A request for each 1000 packs, and one for each new one.
+        """Learn of the packs that are new, and of those that are gone.
 
-        Raises RemoteProblem, naming the index that is damaged.
+        A request for each 1000 packs, and one for each new one. Raises RemoteProblem, naming the
+        index that is damaged.
         """
-        names = (pack_of_index(item.name) for item in self._bucket.items(INDEXES))
-        new = [pack for pack in names if pack is not None and pack not in self._indexes]
-        for index in workers.in_order(self._load, new):
-            self._indexes[index.pack] = index
+        problems = self.refresh_tolerant(workers)
+        if problems:
+            raise next(iter(problems.values()))
+
+    def refresh_tolerant(self, workers: Workers) -> dict[PackId, RemoteProblem]:
+        """Do what `refresh` does; return the problems of damaged indexes, which are left out."""
+        problems: dict[PackId, RemoteProblem] = {}
+
+        def load(pack: PackId) -> PackIndex | None:
+            try:
+                return self._load(pack)
+            except RemoteProblem as problem:
+                problems[pack] = problem
+                return None
+
+        found = self._list()
+        new = sorted(found - self._indexes.keys())
+        for pack, index in zip(new, workers.in_order(load, new), strict=True):
+            if index is not None:
+                self._indexes[pack] = index
+        for pack in self._indexes.keys() - found:
+            self._forget(pack)
+        return problems
 
     def load_kept(self) -> None:
         """Learn of the packs whose indexes are kept here, without a request."""
@@ -53,6 +77,10 @@ class Catalog:
                 with suppress(OSError, ValueError, RemoteProblem):  # damaged here: not known here
                     pack = PackId(bytes.fromhex(path.name))
                     self._indexes[pack] = PackIndex(pack, path.read_bytes())
+
+    def modified_ns(self, pack: PackId) -> int:
+        """Return when the index of a pack was written, as far as the bucket told; else 0."""
+        return self._modified_ns.get(pack, 0)
 
     def within(self, pack: PackId, start: int, end: int) -> list[tuple[ObjectId, Place]]:
         """Return the objects of a pack that is known, as `PackIndex.within` does."""
@@ -67,22 +95,56 @@ class Catalog:
         """Return where an object is, or None. A node counts only where it was packed as one."""
         if self._last is not None and (place := self._last.find(oid, is_node=is_node)) is not None:
             return place
-        for index in self._indexes.values():
+        for index in list(self._indexes.values()):
             if index is not self._last and (place := index.find(oid, is_node=is_node)) is not None:
                 self._last = index
                 return place
         return None
 
+    def counts(self, oid: ObjectId, *, is_node: bool) -> bool:
+        """Say whether an object is in a pack that is not condemned."""
+        last, condemned = self._last, self.condemned
+        if last is not None and last.pack not in condemned and last.find(oid, is_node=is_node):
+            return True
+        for index in self._indexes.values():
+            if index.pack not in condemned and index.find(oid, is_node=is_node) is not None:
+                self._last = index
+                return True
+        return False
+
     def indexes(self) -> Iterator[PackIndex]:
         """Yield all indexes."""
         yield from self._indexes.values()
 
-    def _load(self, pack: PackId) -> PackIndex:
-        """Return an index: the one that is kept, or the remote's. Runs in pool threads."""
+    def _list(self) -> set[PackId]:
+        """Return the packs that have an index on the remote."""
+        found = {
+            pack: item.modified_ns
+            for item in self._bucket.items(INDEXES)
+            if (pack := pack_of_index(item.name)) is not None
+        }
+        self._modified_ns = found
+        return set(found)
+
+    def _forget(self, pack: PackId) -> None:
+        if self._last is self._indexes.pop(pack):
+            self._last = None
+        if self._cache is not None:
+            with suppress(OSError):
+                (self._cache / pack.hex()).unlink(missing_ok=True)
+
+    def _load(self, pack: PackId) -> PackIndex | None:
+        """Return an index: the one that is kept, or the remote's; None: it is gone meanwhile.
+
+        Runs in pool threads.
+        """
         if self._cache is not None:
             with suppress(OSError, RemoteProblem):  # damaged here: it is fetched again
                 return PackIndex(pack, (self._cache / pack.hex()).read_bytes())
-        data = self._bucket.get(index_name(pack), most=INDEX_MAX_BYTES)
+        try:
+            data = self._bucket.get(index_name(pack), most=INDEX_MAX_BYTES)
+        except NotFound:
+            return None
         index = PackIndex(pack, data)
         self._keep(pack, data)
         return index

@@ -124,6 +124,11 @@ def encode_index(
     return body + blake3(body).digest()
 
 
+def encode_salt(generation: int) -> bytes:
+    """Return what stands before the segments of packs of a generation: nothing in the first."""
+    return generation.to_bytes(8, "little") if generation else b""
+
+
 class PackIndex:
     """Which objects a pack holds, and where. Bounds were checked; ids are when bytes arrive."""
 

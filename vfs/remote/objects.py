@@ -6,10 +6,10 @@ what an id says are never handed on.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Final, NamedTuple, TypeAlias
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Final, NamedTuple, TypeAlias, TypeVar
 
-from vfs.errors import CorruptObject, RemoteProblem
+from vfs.errors import CorruptObject, NotFound, RemoteProblem
 from vfs.ids import ObjectId, object_id
 from vfs.recent import Recent
 from vfs.remote.bucket import Bucket
@@ -18,6 +18,8 @@ from vfs.remote.layout import PackId, Place, Segment, pack_name
 from vfs.remote.parallel import Workers
 from vfs.store.layout import Kind
 from vfs.store.whole import Part, verified
+
+T = TypeVar("T")
 
 GAP_BYTES: Final = 64 << 10
 """Bytes between two segments that are read for nothing rather than by a request of their own: at
@@ -74,15 +76,20 @@ class RemoteObjects:
         self._catalog = catalog
         self._workers = workers
         self._segments: Recent[tuple[PackId, int], bytes] = Recent(CACHE_BYTES)
+        self._moved: list[tuple[list[ObjectId], Handle]] = []  # their packs went meanwhile
 
     def nodes(self, ids: Iterable[ObjectId]) -> dict[ObjectId, bytes]:
         """Return tree nodes, blob nodes or commits, in as few requests as they take, in parallel.
 
         Raises RemoteProblem for one that is missing or damaged.
         """
+        wanted = set(ids)
+        return self._again(lambda: self._nodes(wanted))
+
+    def _nodes(self, ids: set[ObjectId]) -> dict[ObjectId, bytes]:
         found: dict[ObjectId, bytes] = {}
         missing: list[tuple[ObjectId, Place]] = []
-        for oid in set(ids):
+        for oid in ids:
             place = self.place(oid, is_node=True)
             raw = self._segments.get((place.pack, place.segment.start))
             data = None if raw is None else raw[place.offset : place.offset + place.size]
@@ -103,10 +110,14 @@ class RemoteObjects:
 
         Raises RemoteProblem where it is damaged, RemoteUnavailable.
         """
-        window = self.window(oid)
-        if window is None:
-            return None
-        return next(data for _, found, data in self._read_all([window.wanted]) if found == oid)
+
+        def read() -> bytes | None:
+            window = self.window(oid)
+            if window is None:
+                return None
+            return next(data for _, found, data in self._read_all([window.wanted]) if found == oid)
+
+        return self._again(read)
 
     def place(self, oid: ObjectId, *, is_node: bool) -> Place:
         """Return where an object is. Raises RemoteProblem where no index has it."""
@@ -115,14 +126,38 @@ class RemoteObjects:
             raise RemoteProblem(f"the object {oid.hex()} is not on the remote")
         return place
 
+    def read(
+        self, objects: Iterable[tuple[ObjectId, Place]]
+    ) -> Iterator[list[tuple[Kind, ObjectId, bytes]]]:
+        """Yield the objects at these places, pack by pack, as they lie there.
+
+        Raises RemoteProblem, NotFound where a pack is gone.
+        """
+        yield from self._workers.in_order(self._read_range, _ranges(objects))
+
     def begin_chunks(self, ids: Iterable[ObjectId], handle: Handle) -> None:
         """Have chunks fetched and handed to *handle*, a segment at a time, by other threads.
 
-        Returns while they are under way: `Workers.finish` waits, and raises what went wrong.
+        Returns while they are under way: `finish_chunks` waits, and raises what went wrong.
         Raises RemoteProblem for one that is missing.
         """
         for one in _ranges((oid, self.place(oid, is_node=False)) for oid in set(ids)):
             self._workers.begin(lambda wanted=one: self._hand_over(wanted, handle))  # type: ignore[misc]
+
+    def finish_chunks(self) -> None:
+        """Wait for all chunks that were asked for. Raises RemoteProblem, RemoteUnavailable."""
+        self._workers.finish()
+        moved, self._moved = self._moved, []
+        if moved:  # packs were removed after others had got what is needed of them
+            self._catalog.refresh(self._workers)
+            for ids, handle in moved:
+                self.begin_chunks(ids, handle)
+            self._workers.finish()
+        if self._moved:
+            raise RemoteProblem(
+                "the remote lacks a pack that it has the index of",
+                hint="vfs fsck --remote says what is touched",
+            )
 
     def window(self, oid: ObjectId) -> Window | None:
         """Return where an object is, with all that lies around it; None where no index has it."""
@@ -146,17 +181,36 @@ class RemoteObjects:
     def _read_all(
         self, objects: Sequence[tuple[ObjectId, Place]]
     ) -> list[tuple[Kind, ObjectId, bytes]]:
-        kinds = {(oid, place.segment): place.kind for oid, place in objects}
+        return [one for wanted in _ranges(objects) for one in self._read_range(wanted)]
+
+    def _read_range(self, wanted: _Range) -> list[tuple[Kind, ObjectId, bytes]]:
+        """Return the objects of a range. Runs in pool threads."""
         return [
-            (kinds[oid, member.segment], oid, data)
-            for wanted in _ranges(objects)
+            (place.kind, oid, raw[place.offset : place.offset + place.size])
             for member, raw in zip(wanted.members, self._read(wanted), strict=True)
-            for oid, data in _taken(member, raw)
+            for oid, place in member.objects
         ]
 
     def _hand_over(self, wanted: _Range, handle: Handle) -> None:
-        for one in self._arrived(wanted):
+        try:
+            arrived = self._arrived(wanted)
+        except NotFound:
+            ids = [oid for member in wanted.members for oid, _ in member.objects]
+            self._moved.append((ids, handle))
+            return
+        for one in arrived:
             handle(one)
+
+    def _again(self, call: Callable[[], T]) -> T:
+        """Return what *call* does; once more with new indexes where a pack is gone."""
+        try:
+            return call()
+        except NotFound:
+            self._catalog.refresh(self._workers)
+        try:
+            return call()
+        except NotFound as error:
+            raise RemoteProblem(f"the remote is damaged: {error}") from error
 
     def _read(self, wanted: _Range) -> list[bytes]:
         """Return the segments of a range, decompressed and verified. Runs in pool threads."""

@@ -34,6 +34,8 @@ class SealedPack(NamedTuple):
     index_data: bytes
     objects: int
     raw: int  # bytes of the objects
+    stored: int = 0  # bytes of the body, once it is written
+    is_new: bool = True  # it was not on the remote before
 
 
 class _Filling:
@@ -89,12 +91,15 @@ class PackBuilder:
         self.size += other.size
         self.keys |= other.keys
 
-    def seal(self) -> SealedPack:
-        """Compress everything and return the pack. Meant for a pool thread; once."""
+    def seal(self, salt: bytes = b"") -> SealedPack:
+        """Compress everything and return the pack. Meant for a pool thread; once.
+
+        *salt* stands before the segments: with another one the pack has another name.
+        """
         segments: list[Segment] = []
         objects: list[tuple[ObjectId, Kind, int, int, int]] = []
-        parts = [PACK_MAGIC]
-        at = len(PACK_MAGIC)
+        parts = [PACK_MAGIC, salt]
+        at = len(PACK_MAGIC) + len(salt)
         for body, is_compressed, members in self._compressed():
             offset = 0
             for oid, kind, size in members:

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
-from typing import Self
+from typing import Final, Self
 
-from vfs.errors import NotFound, RemoteProblem
+from vfs.errors import NotFound, RemoteChanged, RemoteProblem
 from vfs.remote.bucket import Bucket
 from vfs.remote.catalog import Catalog, cache_directory
+from vfs.remote.journal import Journal, Value
 from vfs.remote.layout import (
     HEADER_NAME,
     JSON_MAX_BYTES,
     decode_header,
     encode_header,
+    encode_salt,
     index_name,
     pack_name,
 )
 from vfs.remote.objects import RemoteObjects
-from vfs.remote.pack import SealedPack
+from vfs.remote.pack import PackBuilder, SealedPack
 from vfs.remote.parallel import Workers
 from vfs.remote.refs import RemoteRefs
+
+VIEW_SECONDS: Final = 3600.0
+"""So long at most before an index or a reference is written, its writer has looked at the journal:
+a small part of the time for which what is condemned stays."""
 
 
 class Remote:
@@ -30,9 +37,12 @@ class Remote:
         self.workers = Workers()
         self.refs = RemoteRefs(bucket)
         cache = None if store is None else cache_directory(store, uuid)
+        self.journal = Journal(bucket, cache)
         self.catalog = Catalog(bucket, cache)
         self.objects = RemoteObjects(bucket, self.catalog, self.workers)
-        self._bucket = bucket
+        self.bucket = bucket
+        self._looked = _now()
+        self._salt = b""
 
     @classmethod
     def connect(cls, bucket: Bucket, *, store: Path | None, make: bool = False) -> Remote:
@@ -54,20 +64,53 @@ class Remote:
         return cls(bucket, decode_header(header), store)
 
     def refresh(self) -> None:
-        """Learn of the packs that others wrote. Raises RemoteProblem."""
+        """Learn of the packs that others wrote or removed. Raises RemoteProblem."""
+        self.look()
         self.catalog.refresh(self.workers)
 
-    def write_pack(self, pack: SealedPack) -> SealedPack:
-        """Write a pack, which nobody sees yet. Meant for pool threads; returns what it got."""
-        self._bucket.put(pack_name(pack.id), pack.body)
-        return pack._replace(body=b"")
+    def look(self) -> None:
+        """Learn what the journal says: from now on that is what this side knows."""
+        self._looked = _now()
+        self.journal.refresh(self.workers)
+        state = self.journal.state
+        self._salt = encode_salt(state.generation)
+        self.catalog.condemned = frozenset() if not state.collection else state.collection.packs
+
+    def require_current(self, *, within: float = VIEW_SECONDS) -> None:
+        """Raise RemoteChanged if what this side knows has become wrong.
+
+        It is looked at where that was not done *within* so many seconds.
+        """
+        if _now() - self._looked < within:
+            return
+        looked = _now()
+        if self.journal.refresh(self.workers):
+            raise _changed()
+        self._looked = looked
+
+    def note(self, value: Value) -> None:
+        """Write a record of the journal. Raises RemoteChanged where another one came."""
+        if not self.journal.append(value):
+            raise _changed()
+
+    def seal(self, builder: PackBuilder) -> SealedPack:
+        """Compress a pack and write it, which nobody sees yet. Meant for pool threads.
+
+        Returns it without its bytes.
+        """
+        pack = builder.seal(self._salt)
+        is_new = self.bucket.put(pack_name(pack.id), pack.body)
+        return pack._replace(body=b"", stored=len(pack.body), is_new=is_new)
 
     def publish(self, pack: SealedPack) -> None:
         """Write the index of a pack that was written, which makes its objects count.
 
-        Everything that its nodes name must count before: see docs/remote-format.md.
+        Everything that its nodes name must count before: see docs/remote-format.md. Raises
+        RemoteChanged.
         """
-        self._bucket.put(index_name(pack.id), pack.index_data)
+        # One that was there before may be on its way out.
+        self.require_current(within=VIEW_SECONDS if pack.is_new else 0)
+        self.bucket.put(index_name(pack.id), pack.index_data)
         self.catalog.add(pack.id, pack.index_data)
 
     def __enter__(self) -> Self:
@@ -76,4 +119,13 @@ class Remote:
 
     def __exit__(self, *exception: object) -> None:
         self.workers.__exit__(*exception)
-        self._bucket.close()
+        self.bucket.close()
+
+
+def _now() -> float:
+    """Return seconds that go on while a machine sleeps."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+def _changed() -> RemoteChanged:
+    return RemoteChanged("the remote was cleaned up meanwhile", hint="do the same again")

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 BEGIN: Final = "erase.begin"
 END: Final = "erase.end"
+LEARN: Final = "erase.learn"  # what came from a remote lacks what was erased there
 ALLOW: Final = "erase.allow"  # what was erased was stored again
 
 MARKED_AT_ONCE: Final = 2_000
@@ -174,6 +175,24 @@ class Erasures:
                 txn.delete(oid, db=self._t["objects"])
         generation = number_key(generation_in(txn, self._t) + 1)
         txn.put(GENERATION_KEY, generation, db=self._t["meta"])
+
+    def learn(self, reason: str, ids: Sequence[ObjectId], *, time_ns: int, who: str) -> None:
+        """Put tombstones for objects that were erased elsewhere; those that are here stay."""
+
+        def change(txn: Txn, number: int, some: Sequence[ObjectId]) -> None:
+            for oid in some:
+                if txn.get(oid, db=self._t["objects"]) is None:
+                    txn.put(oid, number_key(number), overwrite=False, db=self._t["erased"])
+            generation = number_key(generation_in(txn, self._t) + 1)
+            txn.put(GENERATION_KEY, generation, db=self._t["meta"])
+
+        facts: dict[str, JSON] = {"objects": len(ids), "reason": reason}
+        number = self._env.write(
+            lambda txn: self._audit.append_in(txn, LEARN, facts, time_ns=time_ns, who=who)
+        )
+        for at in range(0, len(ids), MARKED_AT_ONCE):
+            some = sorted(ids[at : at + MARKED_AT_ONCE])
+            self._env.write(lambda txn, some=some: change(txn, number, some))  # type: ignore[misc]
 
     def pending(self, limit: int) -> dict[ObjectId, Location]:
         """Return at most *limit* erased objects whose bytes are still there, and where."""

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Final
 
+from vfs.clock import now_ns
 from vfs.errors import NotFound, RemoteProblem
 from vfs.model.commit import Commit
+from vfs.repo import identity
 from vfs.repo.births import leaves_brought
 from vfs.store.layout import Kind
+from vfs.store.pruned import Pruned
 from vfs.sync.accepting import Acceptance
 from vfs.sync.progress import SILENT, Progress
 from vfs.sync.push import known_ref, tracked
@@ -20,6 +24,9 @@ if TYPE_CHECKING:
     from vfs.remote.refs import RemoteRef
     from vfs.remote.remote import Remote
     from vfs.repo.repository import Repository
+    from vfs.store.environment import Txn
+
+ROWS_AT_ONCE: Final = 2_000  # of pruned versions, in one transaction
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +45,7 @@ class FetchResult:
     commits: int  # that are new here
     objects: int
     bytes: int  # of them, before compression
+    erased: set[ObjectId]  # chunks that are here, and were erased from the remote
 
 
 def fetch(
@@ -71,9 +79,12 @@ def _fetch(
             receiver = Receiver(repo.reader, ingest, remote, progress)
             new = _new_commits(repo, receiver, commits)
             acceptance = Acceptance(receiver, repo.nodes)
-            for commit, base in _with_bases(repo, new):
-                acceptance.version(commit, base)
+            pruned = _pruned(remote, new, {oid for _, oid in commits})
+            for oid, commit, base in _with_bases(repo, new):
+                if oid not in pruned:
+                    acceptance.version(commit, base)
             receiver.run()
+        _note_what_is_gone(repo, remote, new, pruned, receiver.erased)
         objects, size = receiver.objects, receiver.bytes
     for data_set in dict.fromkeys(head.data_set for head in heads):
         if not repo.store.refs.has_data_set(data_set):
@@ -82,7 +93,45 @@ def _fetch(
         [tracked(name, head) for head in heads] if name else [],
         [(data_set, oid, leaves_brought(repo, oid)) for oid, (data_set, _) in new.items()],
     )
-    return FetchResult(heads, len(new), objects, size)
+    there = {oid for oid in remote.journal.state.erased if repo.store.object_size(oid) is not None}
+    return FetchResult(heads, len(new), objects, size, there)
+
+
+def _pruned(
+    remote: Remote, new: Iterable[ObjectId], heads: Collection[ObjectId]
+) -> dict[ObjectId, Pruned]:
+    """Return which new versions have no content on the remote. What a reference names has."""
+    found = remote.journal.state.pruned
+    return {
+        oid: Pruned(found[oid].time_ns, found[oid].text)
+        for oid in new
+        if oid in found and oid not in heads
+    }
+
+
+def _note_what_is_gone(
+    repo: Repository,
+    remote: Remote,
+    new: Iterable[ObjectId],
+    pruned: dict[ObjectId, Pruned],
+    erased: set[ObjectId],
+) -> None:
+    """Have the store know why it lacks what did not come, before anything can miss it."""
+    store = repo.store
+    rows = {oid: pruned.get(oid) for oid in new if oid in pruned or store.pruned.get(oid)}
+
+    def change(txn: Txn, some: Sequence[ObjectId]) -> None:
+        for oid in some:
+            store.pruned.put(txn, oid, rows[oid])
+
+    ids = list(rows)
+    for at in range(0, len(ids), ROWS_AT_ONCE):
+        store.change(partial(change, some=ids[at : at + ROWS_AT_ONCE]))
+    by_reason: dict[str, list[ObjectId]] = {}
+    for oid in erased:
+        by_reason.setdefault(str(remote.journal.state.erased[oid]), []).append(oid)
+    for reason, chunks in by_reason.items():
+        store.erasures.learn(reason, chunks, time_ns=now_ns(), who=identity.who())
 
 
 def ref_heads(
@@ -155,12 +204,15 @@ def _sorted(
 
 def _with_bases(
     repo: Repository, new: dict[ObjectId, tuple[str, Commit]]
-) -> list[tuple[Commit, Commit | None]]:
+) -> list[tuple[ObjectId, Commit, Commit | None]]:
     """Return new commits, each with the nearest version before it that is complete here."""
     bases: dict[ObjectId, Commit | None] = {}
     for oid, (_, commit) in new.items():
         bases[oid] = None
         if commit.parents:
             parent = commit.parents[0]
-            bases[oid] = bases[parent] if parent in new else repo.commit(parent)
-    return [(commit, bases[oid]) for oid, (_, commit) in new.items()]
+            if parent in new:
+                bases[oid] = bases[parent]
+            elif repo.store.pruned.get(parent) is None:
+                bases[oid] = repo.commit(parent)
+    return [(oid, commit, bases[oid]) for oid, (_, commit) in new.items()]

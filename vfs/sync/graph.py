@@ -44,19 +44,23 @@ def below(kind: Kind, data: bytes) -> Iterator[tuple[Kind, ObjectId]]:
 
 
 def outgoing(
-    source: ObjectSource, commit: ObjectId, has: Callable[[Kind, ObjectId], bool]
+    source: ObjectSource,
+    commit: ObjectId,
+    has: Callable[[Kind, ObjectId], bool],
+    names: Callable[[Kind, ObjectId, bytes], Iterator[tuple[Kind, ObjectId]]],
 ) -> Iterator[tuple[Kind, ObjectId, bytes]]:
     """Yield all that a commit needs and *has* denies: each after everything that it names.
 
-    Chunks come without their bytes, which are read where they are needed.
-    What *has* affirms is not entered: there, a node is only ever together with all below it. It is
-    asked again at every edge, so it must know of what was yielded.
+    Chunks come without their bytes, which are read where they are needed. *names* says what an
+    object names, as `below` does, or less. What *has* affirms is not entered: there, a node is only
+    ever together with all below it. It is asked again at every edge, so it must know of what was
+    yielded.
     """
     if has(Kind.COMMIT, commit):
         return
     data = source.get(commit)
     # A stack of its own: directories and histories are deeper than Python's.
-    stack = [(Kind.COMMIT, commit, data, below(Kind.COMMIT, data))]
+    stack = [(Kind.COMMIT, commit, data, names(Kind.COMMIT, commit, data))]
     while stack:
         kind, oid, data, rest = stack[-1]
         for child_kind, child in rest:
@@ -66,7 +70,7 @@ def outgoing(
                 yield child_kind, child, b""
                 continue
             child_data = source.get(child)
-            stack.append((child_kind, child, child_data, below(child_kind, child_data)))
+            stack.append((child_kind, child, child_data, names(child_kind, child, child_data)))
             break
         else:
             stack.pop()

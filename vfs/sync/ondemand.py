@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from vfs.errors import CorruptObject, NotFound, RemoteProblem, RemoteUnavailable
+from vfs.errors import CorruptObject, Erased, NotFound, RemoteProblem, RemoteUnavailable
 from vfs.ids import ObjectId, object_id
 from vfs.remote.remote import Remote
 from vfs.remote.urls import open_bucket
@@ -83,7 +83,7 @@ class OnDemand:
     def __call__(self, oid: ObjectId) -> None:
         """Store an object, with what lies around it on the remote.
 
-        Raises RemoteUnavailable when that takes too long, RemoteProblem, StoreFull.
+        Raises RemoteUnavailable when that takes too long, Erased, RemoteProblem, StoreFull.
         """
         if self._patience.offline:
             raise RemoteUnavailable(
@@ -105,15 +105,26 @@ class OnDemand:
         if window is None:
             _in_time(remote.refresh, deadline)
             window = remote.objects.window(oid)
+        try:
+            self._fetch(remote, oid, window, deadline)
+        except NotFound:  # its pack was removed, after others had got what is needed of it
+            _in_time(remote.refresh, deadline)
+            try:
+                self._fetch(remote, oid, remote.objects.window(oid), deadline)
+            except NotFound as error:  # to a reader, it would be the file that is not there
+                raise RemoteProblem(str(error)) from error
+
+    def _fetch(self, remote: Remote, oid: ObjectId, window: Window | None, deadline: float) -> None:
+        """Store what a window has. Raises NotFound where its pack is gone."""
         if window is None:
+            erased = remote.journal.state.erased.get(oid)
+            if erased is not None:
+                raise Erased(f"the content was erased on {erased}")
             raise RemoteProblem(f"the object {oid.hex()} is not on the remote")
         with self._turn(window, deadline):
             if self._store.object_size(oid) is not None:
                 return  # somebody else brought it
-            try:
-                objects = _in_time(lambda: remote.objects.read_window(window), deadline)
-            except NotFound as error:  # to a reader, it would be the file that is not there
-                raise RemoteProblem(str(error)) from error
+            objects = _in_time(lambda: remote.objects.read_window(window), deadline)
             try:
                 self._keep(remote, objects)
             except CorruptObject:  # a node that is none, which another one need not suffer for

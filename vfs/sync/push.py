@@ -42,6 +42,7 @@ class PushResult:
     moved: list[Moved]
     objects: int  # that the remote did not have
     bytes: int  # of them, as stored
+    withheld: int = 0  # chunks that are here, and were erased from the remote
 
 
 def push(
@@ -72,13 +73,14 @@ def push(
         for ref, head in zip(refs, heads, strict=True)
     ]
     sender = Sender(repo, remote, progress)
-    if any(how != "same" for _, _, how in plans):
-        remote.refresh()
-        sender.send([ref.commit for ref, _, how in plans if how != "same"])
+    commits = [ref.commit for ref, _, how in plans if how != "same"]
+    if commits:
+        sender.send(commits)
     moved = []
     for ref, head, how in plans:
         record = head
         if how != "same":
+            sender.confirm(commits)
             record = remote.refs.advance(
                 ref.data_set,
                 ref.name,
@@ -93,7 +95,7 @@ def push(
             repo.store.tracking.record([tracked(name, record)])
         old = None if head is None else head.commit
         moved.append(Moved(ref.data_set, ref.name, ref.kind, old, ref.commit, how))
-    return PushResult(moved, sender.objects, sender.bytes)
+    return PushResult(moved, sender.objects, sender.bytes, len(sender.withheld))
 
 
 def delete_remote_ref(

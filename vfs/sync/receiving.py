@@ -52,6 +52,7 @@ class Receiver:
         self._ready: list[ObjectId] = []  # to be asked for
         self._ready_bytes = 0
         self._lock = threading.Lock()
+        self.erased: set[ObjectId] = set()  # chunks that were wanted, and erased from the remote
         self.objects = 0
         self.bytes = 0  # before compression
 
@@ -92,6 +93,9 @@ class Receiver:
         if known is None:
             there = self._reader.kind_and_size(oid)
             known = None if there is None else there[1]
+        if known is None and oid in self._remote.journal.state.erased:
+            self.erased.add(oid)
+            return
         if known is None:
             place = self._remote.objects.place(oid, is_node=False)
             known = place.size
@@ -154,7 +158,7 @@ class Receiver:
         for _, parts in self._gathering.rest():
             self._ready += [part.oid for part in parts]
         self._ask_for_chunks()
-        self._remote.workers.finish()
+        self._remote.objects.finish_chunks()
         self._ingest.flush()
         self._wanted.clear()
 

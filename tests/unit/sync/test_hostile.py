@@ -177,7 +177,7 @@ def test_a_later_version_can_not_be_older(here: Repository, there: Repository, p
 def rebuilt(remote: Remote, change: Callable[[PackBuilder], None]) -> None:
     builder = PackBuilder()
     change(builder)
-    remote.publish(remote.write_pack(builder.seal()))
+    remote.publish(remote.seal(builder))
 
 
 def test_an_incomplete_remote_is_refused(here: Repository, there: Repository, place: Path) -> None:

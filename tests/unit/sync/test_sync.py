@@ -89,7 +89,7 @@ def test_a_small_push_and_pull_take_few_requests(
     with connect(place, bucket=bucket) as remote:
         push(here, remote, "origin", here.all_refs())
     # The header, one list of each sort, the first push's index; a pack, its index, the reference.
-    assert bucket.calls == {"get": 2, "items": 2, "put": 3}
+    assert bucket.calls == {"get": 2, "items": 3, "put": 3}
     bucket = WatchedBucket(FileBucket(place))
     with connect(place, bucket=bucket) as remote:
         pull(there, remote, "origin", DATA)
