@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Final
 
-from vfs.errors import CorruptObject
+from vfs.errors import CorruptObject, RemoteProblem
 from vfs.ids import NO_CONTENT, ObjectId
 from vfs.model.blob import decode_blob_node
 from vfs.model.entry import FLAG_BLOB, Entry
@@ -17,8 +17,8 @@ from vfs.model.node import Inner, Leaf, Node, decode_node
 from vfs.recent import Recent
 
 if TYPE_CHECKING:
+    from vfs.repo.fsck.findings import Findings
     from vfs.repo.fsck.report import Damage
-    from vfs.repo.fsck.run import Run
 
 LOOKED_AT_MAX: Final = 2_000_000
 """Places of damage that are looked at in all: a store that has lost half its objects, in a thousand
@@ -35,7 +35,7 @@ def place_text(label: str, path: bytes) -> str:
 class Places:
     """Finds the places of all damage that is known."""
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Findings) -> None:
         self._run = run
         self._sound = run.seen()
         self._nodes: Recent[ObjectId, Node] = Recent(_NODES_KEPT)
@@ -79,7 +79,7 @@ class Places:
         if oid in run.bad:
             found.append(run.bad[oid])
         else:
-            node = decode_blob_node(run.repo.reader.get(oid))
+            node = decode_blob_node(run.get(oid))
             for content, _ in node.spans:
                 if content == NO_CONTENT:
                     continue
@@ -142,8 +142,8 @@ class Places:
         node = self._nodes.get(oid)
         if node is None:
             try:
-                node = decode_node(self._run.repo.reader.get(oid))
-            except CorruptObject:
+                node = decode_node(self._run.get(oid))
+            except (CorruptObject, RemoteProblem):
                 return None
             self._nodes.put(oid, node)
         return node

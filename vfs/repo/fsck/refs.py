@@ -14,6 +14,7 @@ from vfs.store.layout import Slot, key_number, unpack_slot
 from vfs.store.refs import Ref, RefUpdate, unpack_ref, unpack_update
 
 if TYPE_CHECKING:
+    from vfs.repo.fsck.findings import Findings
     from vfs.repo.fsck.run import Run
 
 ID_DIGITS = 12  # of a commit that no reference names
@@ -168,7 +169,7 @@ class References:
 class Versions:
     """All commits that references, and other commits, lead to, with what to call them."""
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Findings) -> None:
         self._run = run
         self.labels: dict[ObjectId, list[str]] = {}
         self.roots: dict[ObjectId, Commit] = {}
@@ -193,10 +194,10 @@ class Versions:
                 self.labels[this] = [f"{data_set}@{this.hex()[:ID_DIGITS]}"]
             if commit is None:
                 continue
-            if self._run.store.row("pruned", this) is None:
-                self.roots[this] = commit
-            else:
+            if self._run.is_pruned(this):
                 self.pruned.add(this)
+            else:
+                self.roots[this] = commit
             waiting.extend(
                 (parent, this.hex()) for parent in commit.parents if parent not in self.roots
             )

@@ -16,14 +16,12 @@ from vfs.model.blob import decode_blob_node
 from vfs.model.entry import FLAG_BLOB, Entry, Totals, checked_extra
 from vfs.model.node import NOTHING, Child, Inner, Leaf, Node, Sums, decode_node
 from vfs.recent import Recent
-from vfs.repo.fsck.run import Flaw
-from vfs.store.layout import Kind, Location, number_key, unpack_location, unpack_number_row
+from vfs.store.layout import Kind
 
 if TYPE_CHECKING:
-    from vfs.repo.fsck.run import Run
+    from vfs.repo.fsck.findings import Findings
 
 _LEAVES_KEPT: Final = 256
-_LEAF_NUMBERS_KEPT: Final = 4096
 _SUMMARY: Final = struct.Struct("<Bqq")
 _BLOB: Final = struct.Struct("<BQQ")
 _UNKNOWN: Final = b"\xff"  # the summary of a node that can't be compared with what is said of it
@@ -51,13 +49,12 @@ class _Summary(NamedTuple):
 class TreeCheck:
     """Checks trees, one version after the other."""
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Findings) -> None:
         self._run = run
         self._seen = run.seen()
         self._blobs = run.seen()
         self._claims: list[_Claim] = []
         self._leaves: Recent[ObjectId, Leaf] = Recent(_LEAVES_KEPT)
-        self._leaf_ids: Recent[int, ObjectId] = Recent(_LEAF_NUMBERS_KEPT)
         self._entries = 0
 
     def check_root(self, holder: ObjectId, root: Entry) -> None:
@@ -102,13 +99,18 @@ class TreeCheck:
         if message:
             self._run.add_flaw(claim.holder, claim.item, "tree", message)
 
+    def has_seen(self, oid: ObjectId) -> bool:
+        """Say whether a node was looked at."""
+        return self._seen.get(oid) is not None or self._blobs.get(oid) is not None
+
     def _visit(self, oid: ObjectId) -> bytes:
         """Check one node; return its summary."""
         run = self._run
         node = self._node(oid)
         if node is None:
             return _UNKNOWN
-        if self._location(oid, run) != Kind.TREE:
+        there = run.kind_and_size(oid, is_node=True)
+        if there is None or there[0] != Kind.TREE:
             run.add_bad(oid, f"the tree node {oid.hex()} is not in the index as one")
         run.count("tree nodes")
         run.line.progress(self._entries)
@@ -116,10 +118,6 @@ class TreeCheck:
             return self._visit_inner(oid, node)
         self._leaves.put(oid, node)
         return self._visit_leaf(oid, node)
-
-    def _location(self, oid: ObjectId, run: Run) -> int | None:
-        place = self._place(oid)
-        return None if place is None else place.kind
 
     def _node(self, oid: ObjectId) -> Node | None:
         data = self._run.read(oid, "tree node")
@@ -206,55 +204,7 @@ class TreeCheck:
         return ""
 
     def _check_number(self, oid: ObjectId, leaf: Leaf, index: int) -> None:
-        """Check that an entry's inode number leads back to it."""
-        run = self._run
-        identity = leaf.identity(index)
-        number, check = run.store.numbering.row_of(identity)
-        key = number_key(number)
-        value = run.store.row("numbers", key)
-        if value is None or len(value) != 10:
-            run.loose.pop(("numbers", key), None)
-            run.add_flaw(oid, index, "number", f"its inode number {number} is in no table")
-            return
-        row = unpack_number_row(value)
-        there = self._leaf_id(row.leaf) if row.check == check else None
-        other: Leaf | None = None
-        if there == oid:
-            if row.at == index:
-                return
-            other = leaf
-        elif there is not None:
-            other = self._leaf(there)
-        if other is not None and row.at < len(other) and other.identity(row.at) == identity:
-            return
-        run.loose.pop(("numbers", key), None)
-        run.loose.pop(("leaves", number_key(row.leaf)), None)
-        if there in run.bad and other is None:
-            # It is that node's damage which is felt here, too.
-            run.flaws.setdefault(oid, []).append(Flaw(index, run.bad[there]))
-        else:
-            message = f"its inode number {number} leads to something else"
-            run.add_flaw(oid, index, "number", message)
-
-    def _leaf_id(self, number: int) -> ObjectId | None:
-        oid = self._leaf_ids.get(number)
-        if oid is None:
-            value = self._run.store.row("leaves", number_key(number))
-            if value is None or len(value) != ID_BYTES:
-                return None
-            oid = ObjectId(bytes(value))
-            self._leaf_ids.put(number, oid)
-        return oid
-
-    def _leaf(self, oid: ObjectId) -> Leaf | None:
-        leaf = self._leaves.get(oid)
-        if leaf is None:
-            node = self._node(oid) if self._place(oid) is not None else None
-            if not isinstance(node, Leaf):
-                return None
-            leaf = node
-            self._leaves.put(oid, leaf)
-        return leaf
+        """Check that an entry's inode number leads back to it, where there are any."""
 
     # contents
 
@@ -282,16 +232,6 @@ class TreeCheck:
             return f"it has {holes:,} bytes of holes, and its content {blob_holes:,}"
         return ""
 
-    def _place(self, oid: ObjectId) -> Location | None:
-        self._run.recorder[:32] = oid
-        if oid in self._run.skipped:
-            return None
-        value = self._run.store.row("objects", oid)
-        try:
-            return None if value is None else unpack_location(value)
-        except CorruptObject:
-            return None  # noted as bad when the index was read
-
     def _chunk_size(self, oid: ObjectId) -> int | None:
         """Return the size of a chunk; None, and noted as bad, where there is none.
 
@@ -299,11 +239,11 @@ class TreeCheck:
         """
         if oid in self._run.bad or oid in self._run.erased:
             return None
-        place = self._place(oid)
-        if place is None:
+        there = self._run.kind_and_size(oid, is_node=False)
+        if there is None:
             self._run.add_bad(oid, f"the chunk {oid.hex()} is missing")
             return None
-        return place.size
+        return there[1]
 
     def _blob(self, oid: ObjectId) -> bytes:
         """Check a blob node and all below; return its level, size and holes."""

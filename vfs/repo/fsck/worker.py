@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from vfs.errors import VfsError
+from vfs.repo.fsck.numbers import StoreTreeCheck
 from vfs.repo.fsck.objects import ObjectCheck
 from vfs.repo.fsck.overlays import Overlay, OverlayCheck, read_headers
 from vfs.repo.fsck.places import Places
@@ -25,7 +26,6 @@ from vfs.repo.fsck.refs import References, Versions
 from vfs.repo.fsck.report import Damage
 from vfs.repo.fsck.run import RECORDER_BYTES, Line, Run
 from vfs.repo.fsck.tables import PLAIN_TABLES, check_audit, check_table
-from vfs.repo.fsck.trees import TreeCheck
 from vfs.store.store import Store
 from vfs.store.structure import check_pages
 
@@ -59,7 +59,7 @@ class _Check:
         with self._stage("the commits") as is_on:
             if is_on:
                 overlays = self._find_versions(references, versions)
-        trees = TreeCheck(self._run)
+        trees = StoreTreeCheck(self._run)
         with self._stage("the files and directories") as is_on:
             if is_on:
                 for oid, commit in versions.roots.items():
@@ -99,7 +99,7 @@ class _Check:
         run.count("versions", len(versions.roots))
         return overlays
 
-    def _check_overlay(self, overlay: Overlay, versions: Versions, trees: TreeCheck) -> None:
+    def _check_overlay(self, overlay: Overlay, versions: Versions, trees: StoreTreeCheck) -> None:
         run = self._run
         with self._stage(f"the uncommitted changes of {overlay.label}") as is_on:
             if is_on:
@@ -113,19 +113,6 @@ class _Check:
             commit = versions.roots.get(oid)
             for label in labels:
                 places.version(label, oid, None if commit is None else commit.root)
-
-    def tell(self) -> None:
-        """Tell all damage that was collected."""
-        run = self._run
-        told: set[int] = set()
-        flaws = (flaw.damage for found in run.flaws.values() for flaw in found)
-        for damage in (*run.bad.values(), *flaws):
-            if id(damage) not in told:
-                told.add(id(damage))
-                run.line.damage(damage)
-        for message in run.loose.values():
-            run.found("table", message)
-        run.line.send("counts", run.counts)
 
     @contextmanager
     def _stage(self, stage: str) -> Iterator[bool]:
@@ -152,9 +139,10 @@ def main() -> None:
     store = _open(path, line, stages)
     if store is not None:
         with store, store.held() as held:
-            check = _Check(Run(held, line, recorder, skipped, _temporary(store)), stages)
+            run = Run(held, line, recorder, skipped, _temporary(store))
+            check = _Check(run, stages)
             check.all(data=options["data"])
-            check.tell()
+            run.tell()
     line.send("done", None)
 
 
