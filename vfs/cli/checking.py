@@ -13,6 +13,7 @@ import click
 
 from vfs.cli import output
 from vfs.cli.command import Command, Settings, json_option, note, pass_settings
+from vfs.cli.targets import remote_option
 
 if TYPE_CHECKING:
     from vfs.repo.fsck import Damage, Progress, Report
@@ -37,6 +38,7 @@ _REFRESHES_PER_S: Final = 10
             "vfs fsck --repair --from /backups/store.vfsbackup --from /mnt/old/store",
         ),
         ("And with what a remote has", "vfs fsck --repair --from origin"),
+        ("Whether a remote is whole, every byte of it", "vfs fsck --remote origin --data"),
     ),
 )
 @click.option("--data", is_flag=True, help="Read and verify all content, too.")
@@ -50,6 +52,7 @@ _REFRESHES_PER_S: Final = 10
     "content from; may be repeated.",
 )
 @click.option("--dry-run", is_flag=True, help="With --repair: only say what would be done.")
+@remote_option("Check")
 @json_option
 @click.pass_context
 @pass_settings
@@ -63,8 +66,9 @@ def fsck(
     repair: bool,
     copies: tuple[str, ...],
     dry_run: bool,
+    where: str | None,
 ) -> None:
-    """Check the store.
+    """Check the store, or a remote.
 
     Follows every reference to all that it leads to: log, versions, directories, files' lists of
     chunks, inode numbers, and what was written to branches and not committed. Everything has to be
@@ -85,10 +89,14 @@ def fsck(
     What nothing proves stays as it is and is listed, as are changes that were not committed. Each
     thing done is a line. Where LMDB's own pages are damaged nothing is done: restore a backup.
 
+    --remote follows all references of a remote in the same way, with all their records, and checks
+    that its packs and their indexes fit together; no copy of the data is needed here. A remote is
+    not mended: push to a new one, from a store that has what is lost.
+
     JSON: clean, damages, a list of kind (lmdb, table, object, tree, commit, reference, number,
-    overlay), message, places, more (places that are not named), object (its id, or null), and
-    untold (damages that are not in the list, of more than 10,000); counts, of what was looked at;
-    with --repair, repaired, a list of lines, and all else of the check afterwards.
+    overlay, remote), message, places, more (places that are not named), object (its id, or null),
+    and untold (damages that are not in the list, of more than 10,000); counts, of what was looked
+    at; with --repair, repaired, a list of lines, and all else of the check afterwards.
 
     Exit codes: 0 nothing is damaged, 1 something is, or there is no store; 2 the command line is
     wrong.
@@ -97,10 +105,14 @@ def fsck(
 
     if not repair and (copies or dry_run):
         raise click.UsageError("--from and --dry-run belong to --repair")
+    if where is not None and repair:
+        raise click.UsageError("a remote is not repaired: push to a new one", ctx)
     begun = time.monotonic()
     done = None
     with _progress() as on_progress:
-        if repair:
+        if where is not None:
+            report = _check_remote(settings, where, on_progress, data=data)
+        elif repair:
             mended = _repair(settings.store, copies, dry_run, on_progress)
             report, done = mended.report, mended.done
         else:
@@ -138,6 +150,22 @@ def _repair(
         return repair_store(store, paths, others, dry_run=dry_run, on_progress=on_progress)
 
 
+def _check_remote(
+    settings: Settings, where: str, on_progress: OnProgress | None, *, data: bool
+) -> Report:
+    import tempfile
+
+    from vfs.sync.fsck import check_remote
+    from vfs.sync.remotes import connected, find_remote
+
+    with (
+        settings.repository(readonly=True) as repo,
+        connected(repo.store, find_remote(repo.store, where or None)) as remote,
+        tempfile.TemporaryDirectory() as temporary,
+    ):
+        return check_remote(remote, Path(temporary), data=data, on_progress=on_progress)
+
+
 def _record(report: Report) -> dict[str, Any]:
     return {
         "clean": report.is_clean,
@@ -164,6 +192,8 @@ def _summary(report: Report, duration: float, *, data: bool) -> str:
     verdict = "no damage" if not found else output.plural(found, "damage")
     if erased := counts.get("erased objects", 0):
         verdict += f", {output.plural(erased, 'object')} erased on purpose"
+    if loose := counts.get("packs without an index", 0):
+        verdict += f", {output.plural(loose, 'pack')} without an index (vfs gc --remote)"
     if pending := counts.get("erased objects not yet overwritten", 0):
         verdict += f" ({pending:,} not yet overwritten: vfs erase --resume)"
     less = "" if data else " (content was not read: --data)"

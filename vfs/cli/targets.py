@@ -6,7 +6,7 @@ Completion never fails: without a store, or with a damaged one, there is nothing
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
@@ -125,6 +125,19 @@ class RemoteType(click.ParamType[str]):
         with suppress(VfsError, OSError), _repository(ctx) as repo:
             found = [place.name for place in remote_places(repo.store)]
         return [CompletionItem(name) for name in found if name.startswith(incomplete)]
+
+
+def remote_option(what: str) -> Callable[[Any], Any]:
+    """Add --remote, with a name or URL or without; *what* is done to it."""
+    return click.option(
+        "--remote",
+        "where",
+        metavar="[REMOTE]",
+        is_flag=False,
+        flag_value="",
+        type=RemoteType(),
+        help=f"{what} a remote instead: its name or URL. [default: origin, or the only one]",
+    )
 
 
 def _repository(ctx: click.Context) -> Any:

@@ -7,7 +7,7 @@ own checksum.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from vfs.remote.layout import (
     PackIndex,
     Place,
     index_name,
-    pack_of_index,
+    pack_of_name,
 )
 from vfs.remote.parallel import Workers
 
@@ -101,9 +101,11 @@ class Catalog:
                 return place
         return None
 
-    def counts(self, oid: ObjectId, *, is_node: bool) -> bool:
-        """Say whether an object is in a pack that is not condemned."""
-        last, condemned = self._last, self.condemned
+    def counts(
+        self, oid: ObjectId, *, is_node: bool, without: Container[PackId] | None = None
+    ) -> bool:
+        """Say whether an object is in a pack that is not condemned, or in one not of *without*."""
+        last, condemned = self._last, self.condemned if without is None else without
         if last is not None and last.pack not in condemned and last.find(oid, is_node=is_node):
             return True
         for index in self._indexes.values():
@@ -111,6 +113,10 @@ class Catalog:
                 self._last = index
                 return True
         return False
+
+    def leave_out(self, pack: PackId) -> None:
+        """Do as if a pack had no index."""
+        self._forget(pack)
 
     def indexes(self) -> Iterator[PackIndex]:
         """Yield all indexes."""
@@ -121,7 +127,7 @@ class Catalog:
         found = {
             pack: item.modified_ns
             for item in self._bucket.items(INDEXES)
-            if (pack := pack_of_index(item.name)) is not None
+            if (pack := pack_of_name(item.name)) is not None
         }
         self._modified_ns = found
         return set(found)

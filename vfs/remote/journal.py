@@ -46,6 +46,7 @@ class Condemned:
 
     number: int  # of its record
     time_ns: int
+    since_ns: int  # what references led to from then on stays
     packs: frozenset[PackId]
     """What only these have does not count any more; they are removed at the end."""
     kept: frozenset[PackId]
@@ -193,6 +194,7 @@ def _apply_condemned(state: State, number: int, value: Value) -> None:
     state.collection = Condemned(
         number=number,
         time_ns=int(value["time"]),
+        since_ns=int(value["since"]),
         packs=frozenset(PackId(oid) for oid in _ids(value["condemned"])),
         kept=frozenset(PackId(oid) for oid in _ids(value["kept"])),
         orphans=frozenset(PackId(oid) for oid in _ids(value["orphans"])),

@@ -66,9 +66,9 @@ def index_name(pack: PackId) -> str:
     return f"{INDEXES}/{pack.hex()}"
 
 
-def pack_of_index(name: str) -> PackId | None:
-    """Return the pack whose index has this name; None for a name that is none's."""
-    digits = name.removeprefix(f"{INDEXES}/")
+def pack_of_name(name: str) -> PackId | None:
+    """Return the pack that has this name, or whose index has; None for a name that is none's."""
+    digits = name.rpartition("/")[2]
     return PackId(ObjectId(bytes.fromhex(digits))) if _HEX.fullmatch(digits) else None
 
 

@@ -70,14 +70,14 @@ class RemoteRefs:
             return None
         if known is not None and known.number == last:
             return known
-        return self._read(data_set, name, last)
+        return self.read(data_set, name, last)
 
     def log(self, data_set: str, name: str) -> Iterator[RemoteRef]:
         """Yield all records, the last first. Raises RemoteProblem where the chain is broken."""
         last = self._last_number(data_set, name, 0)
         expected: str | None = None
         for number in range(-1 if last is None else last, -1, -1):
-            record = self._read(data_set, name, number)
+            record = self.read(data_set, name, number)
             if expected is not None and record.digest != expected:
                 raise RemoteProblem(f"'{_path(data_set, name, number)}' on the remote was replaced")
             expected = record.previous
@@ -120,16 +120,22 @@ class RemoteRefs:
 
     def _last_number(self, data_set: str, name: str, start: int) -> int | None:
         """Return the highest number that is not below *start*."""
-        directory = _directory(data_set, name)
         after = "" if start == 0 else _path(data_set, name, start - 1)
-        last: int | None = None
+        return max(self._numbers(data_set, name, after), default=None)
+
+    def numbers(self, data_set: str, name: str) -> list[int]:
+        """Return which records there are. A request for each 1000."""
+        return list(self._numbers(data_set, name, ""))
+
+    def _numbers(self, data_set: str, name: str, after: str) -> Iterator[int]:
+        directory = _directory(data_set, name)
         for item in self._bucket.items(directory, after):
             digits = item.name.removeprefix(f"{directory}/")
             if _NUMBER.fullmatch(digits):
-                last = int(digits)
-        return last
+                yield int(digits)
 
-    def _read(self, data_set: str, name: str, number: int) -> RemoteRef:
+    def read(self, data_set: str, name: str, number: int) -> RemoteRef:
+        """Return a record. Raises NotFound, RemoteProblem."""
         return _decode(data_set, name, number, self._get(_path(data_set, name, number)))
 
     def _get(self, path: str) -> bytes:

@@ -205,6 +205,14 @@ class Erasures:
                         break
         return found
 
+    def all(self) -> dict[int, list[ObjectId]]:
+        """Return what was erased, by the line of the audit record that says why."""
+        found: dict[int, list[ObjectId]] = {}
+        with self._env.read() as txn:
+            for key, value in self._rows(txn):
+                found.setdefault(tombstone_number(value), []).append(ObjectId(bytes(key)))
+        return found
+
     def _rows(self, txn: Txn) -> Iterator[tuple[memoryview, memoryview]]:
         if "erased" in self._t:
             with txn.cursor(self._t["erased"]) as cursor:

@@ -18,6 +18,7 @@ from vfs.recent import Recent
 
 if TYPE_CHECKING:
     from vfs.repo.fsck.findings import Findings
+    from vfs.repo.fsck.refs import Versions
     from vfs.repo.fsck.report import Damage
 
 LOOKED_AT_MAX: Final = 2_000_000
@@ -41,6 +42,13 @@ class Places:
         self._nodes: Recent[ObjectId, Node] = Recent(_NODES_KEPT)
         self._left = LOOKED_AT_MAX
         self._label = ""
+
+    def all(self, versions: Versions) -> None:
+        """Note what is damaged in any version."""
+        for oid, labels in versions.labels.items():
+            commit = versions.roots.get(oid)
+            for label in labels:
+                self.version(label, oid, None if commit is None else commit.root)
 
     def version(self, label: str, commit: ObjectId, root: Entry | None) -> None:
         """Note what is damaged in one version, of which *root* is the top directory."""

@@ -14,7 +14,9 @@ PLACES_A_VERSION: Final = 4  # of them, so that one version does not hide the ot
 DAMAGES_MAX: Final = 10_000
 """Damages that are told of one store; the others are counted."""
 
-DamageKind = Literal["lmdb", "table", "object", "tree", "commit", "reference", "number", "overlay"]
+DamageKind = Literal[
+    "lmdb", "table", "object", "tree", "commit", "reference", "number", "overlay", "remote"
+]
 
 
 @dataclass(slots=True)

@@ -69,7 +69,7 @@ class _Check:
         if self._run.bad or self._run.flaws:
             with self._stage("what the damage touches") as is_on:
                 if is_on:
-                    self._find_places(versions, Places(self._run))
+                    Places(self._run).all(versions)
 
     def _check_objects(self, *, data: bool) -> None:
         objects = ObjectCheck(self._run)
@@ -107,12 +107,6 @@ class _Check:
                 root = None if origin is None else versions.roots[origin].root
                 OverlayCheck(run, overlay, root, trees, Places(run)).check()
                 run.count("overlays")
-
-    def _find_places(self, versions: Versions, places: Places) -> None:
-        for oid, labels in versions.labels.items():
-            commit = versions.roots.get(oid)
-            for label in labels:
-                places.version(label, oid, None if commit is None else commit.root)
 
     @contextmanager
     def _stage(self, stage: str) -> Iterator[bool]:
