@@ -13,7 +13,8 @@ import click
 
 from vfs.cli import output
 from vfs.cli.command import Command, Settings, json_option, note, pass_settings
-from vfs.cli.targets import TargetType
+from vfs.cli.remotegc import check_usage, collect_remote, write_report
+from vfs.cli.targets import TargetType, remote_option
 from vfs.clock import iso
 from vfs.model.names import Target
 
@@ -51,6 +52,8 @@ class DurationType(click.ParamType[int]):
         ("Also what references led to until a week ago", "vfs gc --keep 7d"),
         ("Let mounts do it every day", "vfs gc --auto daily"),
         ("Bytes that would go, in a script", "vfs gc -n --json | jq .stored_bytes"),
+        ("Of a remote, every day", "vfs gc --remote origin"),
+        ("And what the rules of this store don't keep", "vfs gc --remote origin --retention"),
     ),
 )
 @click.option("-n", "--dry-run", is_flag=True, help="Say what would go; remove nothing.")
@@ -81,19 +84,38 @@ class DurationType(click.ParamType[int]):
     type=click.Choice(["daily", "weekly", "off"]),
     help="Let mounts collect garbage so often, or not; collects nothing now.",
 )
+@remote_option("Collect the garbage of")
+@click.option(
+    "--grace",
+    type=DurationType(),
+    default="1d",
+    show_default=True,
+    metavar="TIME",
+    help="With --remote: between condemning and removing. Less is safe only while nobody pushes.",
+)
+@click.option(
+    "--retention",
+    is_flag=True,
+    help="With --remote: apply the rules of 'vfs retention' of this store there, too.",
+)
 @json_option
+@click.pass_context
 @pass_settings
 def gc(
     settings: Settings,
+    ctx: click.Context,
     /,
     dry_run: bool,
     keep: int,
     repack: int,
     compact: bool,
     auto: str | None,
+    where: str | None,
+    grace: int,
+    retention: bool,
     as_json: bool,
 ) -> None:
-    """Remove what no version needs.
+    """Remove what no version needs, from the store or a remote.
 
     What stays: all that branches and tags lead to, with their whole history, unless 'vfs retention'
     has rules for it; what is written to branches; what a branch or tag led to within the time of
@@ -110,12 +132,35 @@ def gc(
     With --auto, a mount of the store does it in the background, with the lowest priority, and with
     the --keep that is given here.
 
+    --remote does it in two steps, while others push and pull. The first time it condemns packs of
+    which nothing, or little, is needed, and those that are many and small; what is needed of them
+    is written to new packs at once. When it is called again after the time of --grace, they are
+    removed. So call it now and then, as every day. What pushes sent in the last 7 days (or the time
+    of --keep) stays, named or not. JSON, with --remote: dry_run, objects and object_bytes (that
+    nothing needs), condemned_packs, condemned_bytes, copied_objects, removed_packs, removed_bytes,
+    kept_packs, expired, due (when what is condemned may go, or null).
+
     JSON: dry_run, versions (that go as a whole), expired, a list of data_set, commit, time and
     reason of versions whose content goes by a rule; log_lines, objects, object_bytes (before
     compression), stored_bytes, kept_objects, freed_bytes (in the file), rewritten_blocks,
     damaged_blocks (which stay), pinned (versions that a mount alone keeps), with --compact
     given_back_bytes; with --auto, auto and keep_seconds.
     """
+    check_usage(ctx, where, retention=retention, of_store=compact or auto is not None)
+    if where is not None:
+        with _progress() as on_stage:
+            done = collect_remote(
+                settings,
+                where,
+                keep,
+                grace,
+                repack / 100,
+                on_stage,
+                retention=retention,
+                dry_run=dry_run,
+            )
+        write_report(done, dry_run=dry_run, as_json=as_json)
+        return
     from vfs.repo.gc import Collection, collect, preview
     from vfs.repo.gc.schedule import set_schedule
 
