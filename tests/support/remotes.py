@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ from vfs.repo.repository import Repository
 from vfs.repo.trees import TreeBuilder
 from vfs.store.ingest import Ingest
 from vfs.store.layout import Kind
+from vfs.sync.fsck import check_remote
 from vfs.sync.graph import below
 
 Tree: TypeAlias = "Mapping[str, bytes | Tree]"
@@ -187,3 +189,11 @@ def assert_whole(path: Path) -> set[ObjectId]:
                 for record in remote.refs.log(data_set, name):
                     assert record.commit is None or record.commit in commits
     return commits
+
+
+def assert_remote_sound(path: Path) -> None:
+    """Check all of a remote as users do, every byte."""
+    if not (path / HEADER_NAME).exists():
+        return
+    with tempfile.TemporaryDirectory() as temporary, connect(path, make=False) as remote:
+        assert check_remote(remote, Path(temporary), data=True).damages == []

@@ -115,7 +115,7 @@ def gc(
     retention: bool,
     as_json: bool,
 ) -> None:
-    """Remove what no version needs, from the store or a remote.
+    """Remove what no version needs.
 
     What stays: all that branches and tags lead to, with their whole history, unless 'vfs retention'
     has rules for it; what is written to branches; what a branch or tag led to within the time of

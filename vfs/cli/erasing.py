@@ -14,7 +14,8 @@ import click
 from vfs.cli import output
 from vfs.cli.branches import store_what_is_served
 from vfs.cli.command import Command, Settings, json_option, note, pass_settings, warn
-from vfs.cli.targets import TargetType
+from vfs.cli.remoteerasing import erase_from_remotes, write_remotes
+from vfs.cli.targets import RemoteType, TargetType
 from vfs.errors import InvalidInput, NotADirectory, NotFound
 from vfs.model.names import Target, parse_target
 
@@ -48,6 +49,7 @@ REASON_MAX: Final = 1000  # characters
             "vfs erase --content 3f0c... --reason 'request 17'",
         ),
         ("Go on after a crash", "vfs erase --resume"),
+        ("All that was erased here, from a remote, too", "vfs erase --remote origin"),
         (
             "What was erased, and by whom",
             "vfs audit --json | jq 'map(select(.action == \"erase.end\"))'",
@@ -92,6 +94,15 @@ REASON_MAX: Final = 1000  # characters
     help="Overwrite free space in the store's file, too. Without that, erased bytes can be left "
     "there until something else is stored, or until 'vfs gc --compact'.",
 )
+@click.option(
+    "--remote",
+    "remotes",
+    metavar="REMOTE",
+    multiple=True,
+    type=RemoteType(),
+    help="Erase from this remote, too (its name or URL); may be repeated. Alone: all that was "
+    "erased here before.",
+)
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @json_option
 @click.pass_context
@@ -108,6 +119,7 @@ def erase(
     dry_run: bool,
     resume: bool,
     scrub: bool,
+    remotes: tuple[str, ...],
     yes: bool,
     as_json: bool,
 ) -> None:
@@ -126,31 +138,46 @@ def erase(
 
     Killed at any moment, it goes on with --resume, as does the next erase.
 
+    --remote erases from a remote what was erased here, at once: its packs are written anew without
+    it, nobody's push brings it again, and who fetches is told that it was erased. Other clones keep
+    what they have; their next fetch says so. Remotes that are not named are listed at the end.
+
     JSON: erased (false with --dry-run), audit (the line of the audit record), bytes, versions,
     contents, a list of content, size, places, more (places that are not named), kept_bytes,
     kept_for, erased_before; symlinks, others (files that lose bytes, with --shared
     erase; of several with the same bytes one), damaged,
-    mounted (path and reason: where a mount may still show bytes).
+    mounted (path and reason: where a mount may still show bytes), remotes, a list of remote,
+    chunks (that it had), packs, unknown_packs (of unfinished pushes, which nobody can look into).
 
     Exit codes: 0 all of it is gone, or was kept by --shared keep; 1 it is not, or can't be done; 2
     the command line is wrong.
     """
-    _check_usage(ctx, target, paths, contents, reason, resume=resume)
-    query = None if resume else _query(target, paths, contents, reason or "", shared)
+    is_asked = bool(target or paths or contents or reason)
+    if is_asked or not remotes:
+        _check_usage(ctx, target, paths, contents, reason, resume=resume)
+    query = _query(target, paths, contents, reason or "", shared) if is_asked else None
     with settings.repository() as repo:
         done = _finish_begun(settings, repo, scrub=scrub)
         if query is None:
-            if done is None:
+            if done is None and not remotes:
                 note("there is no erase to finish")
                 return
         else:
             how = _How(dry_run=dry_run, scrub=scrub, yes=yes, as_json=as_json)
             done = _erase(settings, repo, query, how)
-        if done is None:
-            return
-        left = _drop_pages(repo, done)
-    _report(done, left, as_json=as_json)
-    if done.damaged or left:
+            if done is None:
+                return
+        left = [] if done is None else _drop_pages(repo, done)
+        if done is not None and not as_json:
+            _report(done, left)
+        with _progress() as on_progress:
+            reached = erase_from_remotes(repo, remotes, on_progress)
+        if as_json:
+            record = {} if done is None else _done_record(done, left)
+            output.write_json({**record, "remotes": reached})
+        else:
+            write_remotes(repo, reached)
+    if left or any(one["unknown_packs"] for one in reached) or (done and done.damaged):
         ctx.exit(1)
 
 
@@ -326,21 +353,18 @@ def _fate(content: Content) -> str:
     return "erased before" if content.erased_before >= content.size else "to be erased"
 
 
-def _report(done: Outcome, left: list[tuple[str, str]], *, as_json: bool) -> None:
+def _done_record(done: Outcome, left: list[tuple[str, str]]) -> dict[str, Any]:
+    return {
+        **_record(done.plan),
+        "erased": True,
+        "audit": done.number,
+        "damaged": [oid.hex() for oid in done.damaged],
+        "mounted": [{**output.text_fields("path", path), "reason": why} for path, why in left],
+    }
+
+
+def _report(done: Outcome, left: list[tuple[str, str]]) -> None:
     plan = done.plan
-    if as_json:
-        damaged = [oid.hex() for oid in done.damaged]
-        mounted = [{**output.text_fields("path", path), "reason": why} for path, why in left]
-        output.write_json(
-            {
-                **_record(plan),
-                "erased": True,
-                "audit": done.number,
-                "damaged": damaged,
-                "mounted": mounted,
-            }
-        )
-        return
     kept = sum(content.kept_bytes for content in plan.contents)
     gone = plan.bytes - kept - sum(content.erased_before for content in plan.contents)
     stays = f"; {output.size(kept)} stay, as other files have them" if kept else ""

@@ -102,7 +102,7 @@ SECTIONS: Final[Mapping[str, Mapping[str, Lazy]]] = {
         "clone": Lazy("vfs.cli.syncing", "clone", "Make a store from a remote."),
     },
     "Keep it sound": {
-        "fsck": Lazy("vfs.cli.checking", "fsck", "Check the store."),
+        "fsck": Lazy("vfs.cli.checking", "fsck", "Check the store, or a remote."),
         "backup": Lazy("vfs.cli.backup", "backup", "Write the whole store into one file."),
         "gc": Lazy("vfs.cli.collecting", "gc", "Remove what no version needs."),
         "retention": Lazy(

@@ -88,7 +88,8 @@ def push(
     Ctrl-C is safe at any time: the next push goes on where this one was.
 
     What is not committed stays here. JSON: moved, a list of data_set, name, kind, old, new, how
-    (new, forward, forced, same, deleted); objects, bytes (sent), seconds.
+    (new, forward, forced, same, deleted); objects, bytes (sent), withheld (chunks that were erased
+    from the remote, and so not sent), seconds.
     """
     from vfs.sync import push as pushing
     from vfs.sync.remotes import connected, find_remote
@@ -144,7 +145,8 @@ def fetch(
     shown: vfs diff data@main 3fa92b1c. Everything that comes is verified.
 
     JSON: refs, a list of data_set, name, kind, commit (null: deleted there), who, why; commits,
-    objects, bytes (that came), seconds.
+    objects, bytes (that came), erased (chunk and reason: what is here, and was erased there),
+    erased_contents (the ids of such contents), seconds.
     """
     from vfs.sync import fetch as fetching
     from vfs.sync.remotes import connected, find_remote

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -31,6 +32,7 @@ def write_push(result: PushResult, seconds: float, *, as_json: bool) -> None:
                 "moved": [_record(one) for one in result.moved],
                 "objects": result.objects,
                 "bytes": result.bytes,
+                "withheld": result.withheld,
                 "seconds": round(seconds, 3),
             }
         )
@@ -40,6 +42,9 @@ def write_push(result: PushResult, seconds: float, *, as_json: bool) -> None:
         f"sent {output.plural(result.objects, 'object')}, {output.size(result.bytes)}; "
         f"{output.seconds(seconds)}"
     )
+    if result.withheld:
+        chunks = output.plural(result.withheld, "chunk")
+        warn(f"{chunks} were not sent, as they were erased from the remote: vfs fetch says more")
 
 
 def write_pull(result: PullResult, seconds: float, *, as_json: bool) -> None:
@@ -82,6 +87,13 @@ def note_fetched(result: FetchResult, seconds: float) -> None:
         f"{output.plural(result.commits, 'new version')}: {output.plural(result.objects, 'object')}"
         f" came, {output.size(result.bytes)}; {output.seconds(seconds)}"
     )
+    for reason, count in sorted(Counter(result.erased.values()).items()):
+        warn(
+            f"{output.plural(count, 'chunk')} of this store were erased from the remote on "
+            f"{output.printable(reason)}: to erase them here, too: vfs erase --content ID"
+        )
+    for content in sorted(result.erased_contents):
+        note(f"erased there: the content {content.hex()}")
 
 
 def fetched(result: FetchResult, seconds: float) -> dict[str, Any]:
@@ -90,6 +102,10 @@ def fetched(result: FetchResult, seconds: float) -> dict[str, Any]:
         "commits": result.commits,
         "objects": result.objects,
         "bytes": result.bytes,
+        "erased": [
+            {"chunk": oid.hex(), "reason": reason} for oid, reason in sorted(result.erased.items())
+        ],
+        "erased_contents": [oid.hex() for oid in sorted(result.erased_contents)],
         "seconds": round(seconds, 3),
     }
 

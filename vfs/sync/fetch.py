@@ -45,7 +45,8 @@ class FetchResult:
     commits: int  # that are new here
     objects: int
     bytes: int  # of them, before compression
-    erased: set[ObjectId]  # chunks that are here, and were erased from the remote
+    erased: dict[ObjectId, str]  # chunks that are here, and why they were erased from the remote
+    erased_contents: set[ObjectId]  # the files' contents that have such, as entries name them
 
 
 def fetch(
@@ -73,6 +74,7 @@ def _fetch(
     commits = [(head.data_set, head.commit) for head in heads if head.commit is not None]
     new: dict[ObjectId, tuple[str, Commit]] = {}
     objects = size = 0
+    remote.look()  # also without new versions: what was erased there is to be told
     if any(repo.store.refs.commit_slot(commit) is None for _, commit in commits):
         remote.refresh()
         with repo.store.ingest(when_erased="note") as ingest:
@@ -93,8 +95,14 @@ def _fetch(
         [tracked(name, head) for head in heads] if name else [],
         [(data_set, oid, leaves_brought(repo, oid)) for oid, (data_set, _) in new.items()],
     )
-    there = {oid for oid in remote.journal.state.erased if repo.store.object_size(oid) is not None}
-    return FetchResult(heads, len(new), objects, size, there)
+    state = remote.journal.state
+    there = {oid: str(why) for oid, why in state.erased.items() if _is_here(repo, oid)}
+    contents = {oid for oid in state.erased_contents if there and _is_here(repo, oid)}
+    return FetchResult(heads, len(new), objects, size, there, contents)
+
+
+def _is_here(repo: Repository, oid: ObjectId) -> bool:
+    return repo.store.object_size(oid) is not None
 
 
 def _pruned(

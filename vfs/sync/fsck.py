@@ -39,10 +39,14 @@ def check_remote(
 
     *temporary*: a directory for what does not fit into memory. Raises RemoteUnavailable.
     """
-    sys.setrecursionlimit(max(DEPTH_MAX, sys.getrecursionlimit()))
     report = Report()
     findings = _Findings(remote, _Line(report, on_progress), temporary)
-    _Check(remote, findings).all(data=data)
+    depth = sys.getrecursionlimit()
+    sys.setrecursionlimit(DEPTH_MAX)
+    try:
+        _Check(remote, findings).all(data=data)
+    finally:
+        sys.setrecursionlimit(depth)
     findings.tell()
     report.counts = findings.counts
     return report
