@@ -76,12 +76,12 @@ class Remote:
         self._salt = encode_salt(state.generation)
         self.catalog.condemned = frozenset() if not state.collection else state.collection.packs
 
-    def require_current(self, *, within: float = VIEW_SECONDS) -> None:
+    def require_current(self, *, within: float | None = None) -> None:
         """Raise RemoteChanged if what this side knows has become wrong.
 
-        It is looked at where that was not done *within* so many seconds.
+        It is looked at where that was not done *within* so many seconds (VIEW_SECONDS).
         """
-        if _now() - self._looked < within:
+        if _now() - self._looked < (VIEW_SECONDS if within is None else within):
             return
         looked = _now()
         if self.journal.refresh(self.workers):
@@ -109,7 +109,7 @@ class Remote:
         RemoteChanged.
         """
         # One that was there before may be on its way out.
-        self.require_current(within=VIEW_SECONDS if pack.is_new else 0)
+        self.require_current(within=None if pack.is_new else 0)
         self.bucket.put(index_name(pack.id), pack.index_data)
         self.catalog.add(pack.id, pack.index_data)
 
