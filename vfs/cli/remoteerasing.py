@@ -12,21 +12,29 @@ from vfs.cli.command import note, warn
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from vfs.repo.erasing import Outcome
     from vfs.repo.repository import Repository
 
 
 def erase_from_remotes(
-    repo: Repository, names: Sequence[str], on_progress: Callable[[str, int], None]
+    repo: Repository,
+    names: Sequence[str],
+    done: Outcome | None,
+    on_progress: Callable[[str, int], None],
 ) -> list[dict[str, Any]]:
-    """Erase from remotes all that was erased from the store; return what that came to, as JSON."""
+    """Erase from remotes all that was erased from the store; return what that came to, as JSON.
+
+    *done*: what was erased just now, if anything.
+    """
     from vfs.sync.erasing import erase_from_remote
     from vfs.sync.remotes import connected, find_remote
 
-    done = []
+    contents = frozenset(one.oid for one in done.plan.contents) if done else frozenset()
+    reached = []
     for name in names:
         with connected(repo.store, find_remote(repo.store, name)) as remote:
-            outcome = erase_from_remote(repo.store, remote, on_progress)
-        done.append(
+            outcome = erase_from_remote(repo.store, remote, on_progress, contents=contents)
+        reached.append(
             {
                 "remote": name,
                 "chunks": outcome.chunks,
@@ -34,7 +42,7 @@ def erase_from_remotes(
                 "unknown_packs": outcome.unknown_packs,
             }
         )
-    return done
+    return reached
 
 
 def write_remotes(repo: Repository, done: Sequence[dict[str, Any]]) -> None:

@@ -127,7 +127,7 @@ class Journal:
         number = state.records
         try:
             _APPLY.get(value.get("kind", ""), _ignore)(state, number, value)
-        except (KeyError, TypeError, ValueError):
+        except (AttributeError, KeyError, TypeError, ValueError):
             raise RemoteProblem(f"'{name}' on the remote is damaged") from None
         state.records = number + 1
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -14,15 +15,18 @@ from vfs.remote.remote import Remote
 from vfs.remote.urls import open_bucket
 from vfs.repo import identity
 from vfs.repo.repository import Repository
+from vfs.store.pruned import Pruned
 from vfs.store.refs import RefChange
 from vfs.store.store import PROMISED, Store
-from vfs.sync.fetch import Wanted, ref_heads
+from vfs.sync.fetch import ROWS_AT_ONCE, Wanted, ref_heads
 from vfs.sync.ondemand import OnDemand, Patience, Source
 from vfs.sync.push import tracked
 from vfs.sync.remotes import DEFAULT, RemotePlace
 
 if TYPE_CHECKING:
+    from vfs.ids import ObjectId
     from vfs.remote.refs import RemoteRef
+    from vfs.store.environment import Txn
 
 _WHY: Final = "as on the remote"
 
@@ -82,9 +86,24 @@ def refresh_cache(path: Path, patience: Patience, data_set: str | None = None) -
             remote.refresh()  # before the workers of a mount ask for indexes one by one
             names = remote.refs.data_sets() if data_set is None else [data_set]
             heads = ref_heads(repo, remote, DEFAULT, [Wanted(name) for name in names])
+            _note_pruned(repo.store, remote)
         for name in names:
             _show(repo, name, [head for head in heads if head.data_set == name])
         repo.store.tracking.record([tracked(DEFAULT, head) for head in heads])
+
+
+def _note_pruned(store: Store, remote: Remote) -> None:
+    """Have the cache know which versions lost their content on the remote, and why."""
+    there = {oid: Pruned(why.time_ns, why.text) for oid, why in remote.journal.state.pruned.items()}
+    changed = {oid: why for oid, why in there.items() if store.pruned.get(oid) != why}
+    rows = [*changed.items(), *((oid, None) for oid in store.pruned.all() if oid not in there)]
+
+    def change(txn: Txn, some: list[tuple[ObjectId, Pruned | None]]) -> None:
+        for oid, why in some:
+            store.pruned.put(txn, oid, why)
+
+    for at in range(0, len(rows), ROWS_AT_ONCE):
+        store.change(partial(change, some=rows[at : at + ROWS_AT_ONCE]))
 
 
 def _show(repo: Repository, data_set: str, heads: list[RemoteRef]) -> None:

@@ -37,18 +37,23 @@ class Outcome:
 
 
 def erase_from_remote(
-    store: Store, remote: Remote, on_progress: OnProgress = lambda *_: None
+    store: Store,
+    remote: Remote,
+    on_progress: OnProgress = lambda *_: None,
+    *,
+    contents: frozenset[ObjectId] = frozenset(),
 ) -> Outcome:
     """Erase all that was erased from *store*, or by others from *remote*, wherever it lies there.
 
-    Raises RemoteProblem for what is damaged, RemoteUnavailable; RemoteChanged where others clean
-    up the remote again and again meanwhile.
+    *contents*: which contents that were, as entries name them, for those who fetch. Raises
+    RemoteProblem for what is damaged, RemoteUnavailable; RemoteChanged where others clean up the
+    remote again and again meanwhile.
     """
     outcome = Outcome()
     for left in reversed(range(TRIES)):
         try:
             remote.refresh()
-            _tell(store, remote)
+            _tell(store, remote, contents)
             remote.look()
             # Again until there is nothing, as a push that was under way may have brought it.
             while doomed := _packs_with_erased(remote, outcome):
@@ -65,18 +70,12 @@ def erase_from_remote(
     return outcome
 
 
-def _tell(store: Store, remote: Remote) -> None:
+def _tell(store: Store, remote: Remote, contents: frozenset[ObjectId]) -> None:
     """Have the journal say what was erased from the store."""
-    for number, ids in store.erasures.all().items():
+    for ids in store.erasures.all().values():
         chunks = frozenset(ids) - remote.journal.state.erased.keys()
         erasure = store.erasures.reason(ids[0])
-        line = store.audit.line(number)
-        if chunks and erasure is not None and line is not None:
-            named = line.facts.get("contents")
-            contents = frozenset(
-                ObjectId(bytes.fromhex(str(digits)))
-                for digits in (named if isinstance(named, list) else [])
-            )
+        if chunks and erasure is not None:
             reason = Reason(erasure.time_ns, erasure.reason)
             remote.note(journal.erased(reason, chunks=chunks, contents=contents))
 

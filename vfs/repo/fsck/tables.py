@@ -10,7 +10,7 @@ from vfs.model.auditline import AuditLine
 from vfs.store.audit import META_KEY, Chain
 from vfs.store.births import unpack_birth
 from vfs.store.environment import TABLES
-from vfs.store.erasures import BEGIN, is_pending, tombstone_number, tombstone_problem
+from vfs.store.erasures import BEGIN, LEARN, is_pending, tombstone_number, tombstone_problem
 from vfs.store.layout import Kind, key_number, number_key, unpack_location, unpack_number_row
 from vfs.store.numbers import RESERVED
 from vfs.store.pruned import unpack_pruned
@@ -47,7 +47,7 @@ def _erased(run: Run, key: bytes, value: memoryview) -> str:
     number = tombstone_number(value)
     row = run.store.row("audit", number_key(number))
     try:
-        if row is None or AuditLine.decode(bytes(row)).action != BEGIN:
+        if row is None or AuditLine.decode(bytes(row)).action not in (BEGIN, LEARN):
             return f"the object {key.hex()} was erased by line {number}, which is no such line"
     except CorruptObject:
         return ""  # told of the audit record
