@@ -19,7 +19,7 @@ from vfs.remote.layout import (
     encode_json,
     index_name,
     pack_name,
-    pack_of_index,
+    pack_of_name,
 )
 from vfs.remote.pack import PackBuilder
 from vfs.remote.refs import RemoteRefs
@@ -73,7 +73,7 @@ def test_what_was_written_is_read(golden: Bundle) -> None:
     bundle = golden
     assert decode_header(bundle.get(HEADER_NAME, most=1000)) == UUID
     (item,) = bundle.items("index")
-    pack = pack_of_index(item.name)
+    pack = pack_of_name(item.name)
     assert pack is not None
     index = PackIndex(pack, bundle.get(item.name, most=item.size))
     assert [(oid, kind) for oid, kind in index.ids()] == sorted(
