@@ -8,19 +8,25 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.remotes import FaultyBucket, WatchedBucket, commit, patient
-from vfs.errors import NotFound, RemoteProblem, RemoteUnavailable, StoreError
+from tests.support.remotes import FaultyBucket, WatchedBucket, commit, connect, patient
+from vfs.errors import Erased, NotFound, RemoteProblem, RemoteUnavailable, StoreError
 from vfs.ids import ObjectId
 from vfs.remote import objects
 from vfs.remote.bucket import Bucket
 from vfs.remote.files import FileBucket
+from vfs.remote.journal import JOURNAL
 from vfs.remote.layout import PACKS
+from vfs.remote.remote import Remote
 from vfs.repo.blobs import FileReader
+from vfs.repo.erasing import Query, carry_out, make_plan
+from vfs.repo.gc import Rules
 from vfs.repo.repository import Repository
 from vfs.repo.trees import walk
 from vfs.store.store import Store
 from vfs.sync import ondemand
 from vfs.sync.cache import make_cache, open_cache, refresh_cache
+from vfs.sync.collecting import Options, collect
+from vfs.sync.erasing import erase_from_remote
 from vfs.sync.ondemand import OnDemand, Patience, Source
 from vfs.sync.push import push
 from vfs.sync.remotes import RemotePlace, connected
@@ -67,6 +73,10 @@ def _through(cache: Path, bucket: Bucket, patience: Patience = PATIENT) -> Repos
     source = Source(value["url"], None, value["uuid"])
     store.bring = OnDemand(store, source, patience, lambda _: bucket)
     return Repository(store)
+
+
+def connected_to(cache: Path) -> Remote:
+    return connect(cache.parent / "remote")
 
 
 def _remote(cache: Path) -> FileBucket:
@@ -220,3 +230,38 @@ def test_a_cache_is_no_store_of_its_own(cache: Path, place: RemotePlace) -> None
         make_cache(cache.parent / "origin", place)
     with pytest.raises(StoreError, match="no cache"):
         open_cache(cache.parent / "origin", PATIENT)
+
+
+def test_packs_that_went_are_looked_for_anew(cache: Path) -> None:
+    with connected_to(cache) as remote:
+        collect(remote, Options(keep_s=0, grace_s=0, repack_share=2))
+    assert list(_remote(cache).items(JOURNAL))
+    with open_cache(cache, PATIENT) as repo:
+        root = repo.commit(repo.resolve("data").commit).root
+        assert b"".join(repo.read_file(repo.entry_at(root, (b"top",)))) == CONTENT["top"]
+
+
+def test_what_was_erased_from_the_remote_says_so(cache: Path, tmp_path: Path) -> None:
+    with Repository.open(tmp_path / "origin") as origin:
+        query = Query(reason="request 17", data_set="data", paths=("dir/f123",))
+        carry_out(origin, make_plan(origin, query, lambda *_: None), lambda *_: None)
+        with connected_to(cache) as remote:
+            assert erase_from_remote(origin.store, remote).packs == 1
+    with open_cache(cache, PATIENT) as repo:
+        root = repo.commit(repo.resolve("data").commit).root
+        entry = repo.entry_at(root, (b"dir", b"f123"))
+        with pytest.raises(Erased, match="request 17"):
+            list(repo.read_file(entry))
+
+
+def test_versions_without_content_say_so(cache: Path, place: RemotePlace, tmp_path: Path) -> None:
+    with Repository.open(tmp_path / "origin") as origin:
+        old = origin.resolve("data").commit
+        commit(origin, {"new": b"content"})
+        _push(origin, place)
+    with connected_to(cache) as remote:
+        rules = {"data": Rules(last=1)}
+        collect(remote, Options(keep_s=0, grace_s=0, rules=rules))
+    refresh_cache(cache, PATIENT)
+    with open_cache(cache, PATIENT) as repo, pytest.raises(NotFound, match="retention of data"):
+        repo.resolve("data", old.hex()[:12])
