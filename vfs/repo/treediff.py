@@ -210,11 +210,14 @@ def _entries(a: _Side, b: _Side) -> Iterator[Pair]:
 
 
 def all_pairs(
-    nodes: Nodes, old: ObjectId, new: ObjectId
+    nodes: Nodes, old: ObjectId, new: ObjectId, path: bytes = b"", *, one_sided: bool = True
 ) -> Iterator[tuple[bytes, Entry | None, Entry | None]]:
-    """Yield as `pairs` does, with paths, and behind each directory what differs in it."""
+    """Yield as `pairs` does, with paths, and behind each directory what differs in it.
+
+    *path*: of the two directories. *one_sided*: whether to go into those that only one tree has.
+    """
     # An explicit stack: a tree may be deeper than Python's recursion goes.
-    stack = [(b"", pairs(nodes, old, new))]
+    stack = [(path, pairs(nodes, old, new))]
     while stack:
         prefix, rest = stack[-1]
         pair = next(rest, None)
@@ -224,11 +227,11 @@ def all_pairs(
         was, now = pair
         either = was or now
         assert either is not None
-        path = _below(prefix, either.name)
-        yield path, was, now
+        here = _below(prefix, either.name)
+        yield here, was, now
         trees = _trees(pair)
-        if trees[0] != trees[1]:
-            stack.append((path, pairs(nodes, *trees)))
+        if trees[0] != trees[1] and (one_sided or None not in pair):
+            stack.append((here, pairs(nodes, *trees)))
 
 
 def _trees(pair: Pair) -> tuple[ObjectId, ObjectId]:
@@ -244,28 +247,17 @@ def differences(
     A directory that was added or deleted is one difference (see `expand`). *times*: whether a
     file of another time is one when all else is the same.
     """
-    stack: list[tuple[bytes, Iterator[Pair]]] = [(path, iter([(old, new)]))]
-    first = True
-    while stack:
-        prefix, rest = stack[-1]
-        pair = next(rest, None)
-        if pair is None:
-            stack.pop()
-            continue
-        was, now = pair
-        either = was or now
-        if either is None:
-            continue
-        here = prefix if first else _below(prefix, either.name)
-        first = False
+    if old is None and new is None:
+        return
+    found = _difference(path, old, new, times=times)
+    if found is not None:
+        yield found
+    if old is None or new is None:
+        return
+    for here, was, now in all_pairs(nodes, *_trees((old, new)), path, one_sided=False):
         found = _difference(here, was, now, times=times)
         if found is not None:
             yield found
-        if found is not None and found.whole:
-            continue
-        trees = _trees(pair)
-        if trees[0] != trees[1]:
-            stack.append((here, pairs(nodes, *trees)))
 
 
 def _difference(
