@@ -51,6 +51,11 @@ def test_a_hub_counts_and_its_branch(hub: Hub) -> None:
     assert sample(hub, f"{duration}_bucket", hub.mountpoint, kind="read", le="+Inf") == 1
     assert sample(hub, f"{duration}_sum", hub.mountpoint, kind="read") > 0
 
+    assert 0 < sample(hub, "vfs_stored_bytes_read_total", hub.mountpoint) < 10_000  # compressed
+    assert sample(hub, "vfs_segment_cache_misses_total", hub.mountpoint) > 0
+    assert sample(hub, "vfs_node_cache_misses_total", hub.mountpoint) > 0
+    assert sample(hub, "vfs_fetches_total", hub.mountpoint) == 0
+
     main = hub["main"]
     with (main / "new").open("wb") as file:
         file.write(b"y" * 5000)
@@ -60,6 +65,13 @@ def test_a_hub_counts_and_its_branch(hub: Hub) -> None:
     assert sample(hub, "vfs_checkpoints_total", main) >= 1
     assert sample(hub, "vfs_dirty_bytes", main) == 0
     assert sample(hub, f"{duration}_count", main, kind="create") == 1
+
+
+def test_what_is_looked_up_again_was_decoded(hub: Hub) -> None:
+    hits = "vfs_node_cache_hits_total"
+    for number in range(8):  # with two workers, one of them meets the same tree again
+        assert not (hub["v1"] / f"missing-{number}").exists()
+    assert sample(hub, hits, hub.mountpoint) > 0
 
 
 def test_a_worker_that_takes_anothers_place_goes_on_counting(hub: Hub) -> None:

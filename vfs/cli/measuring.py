@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from vfs.fuse.counters import Totals
 
 HEADINGS: Final = (
-    "MOUNTPOINT", ">REQUESTS/S", ">READ/S", ">WRITTEN/S", ">MEAN", ">DIRTY", ">RESTARTS",
+    "MOUNTPOINT", ">REQUESTS/S", ">READ/S", ">WRITTEN/S", ">MEAN", ">HITS", ">DIRTY", ">RESTARTS",
 )  # fmt: skip
 
 
@@ -95,11 +95,12 @@ def top(once: bool, interval: float, as_json: bool) -> None:
     """Show what mounts are doing.
 
     For each mount, of what the kernel asked of it within the interval: requests, bytes read and
-    written, and how long a request took. DIRTY is what was written to a branch and is not stored
-    yet. Reads that the page cache answers are not seen.
+    written, and how long a request took. HITS is the part of tree nodes and segments that were
+    decoded already: a low one says that more is in use than caches hold. DIRTY is what was written
+    to a branch and is not stored yet. Reads that the page cache answers are not seen.
 
     JSON, one line for each interval: a list of mountpoint, requests_per_second, read_per_second,
-    written_per_second (bytes), mean_seconds, dirty_bytes, restarts.
+    written_per_second (bytes), mean_seconds, hit_ratio, dirty_bytes, restarts.
     """
     figures = _measure(interval)
     if as_json:
@@ -151,6 +152,8 @@ def _figures(mountpoint: str, before: Totals, now: Totals, seconds: float) -> di
         return max(0.0, later - then) / seconds  # less: mounted anew meanwhile
 
     requests = rate(before.count, now.count)
+    hits = rate(before.node_hits + before.segment_hits, now.node_hits + now.segment_hits)
+    misses = rate(before.node_misses + before.segment_misses, now.node_misses + now.segment_misses)
     busy = rate(_busy_seconds(before), _busy_seconds(now))
     return {
         **output.text_fields("mountpoint", os.fsencode(mountpoint)),
@@ -158,6 +161,7 @@ def _figures(mountpoint: str, before: Totals, now: Totals, seconds: float) -> di
         "read_per_second": rate(before.bytes_read, now.bytes_read),
         "written_per_second": rate(before.bytes_written, now.bytes_written),
         "mean_seconds": busy / requests if requests else None,
+        "hit_ratio": hits / (hits + misses) if hits + misses else None,
         "dirty_bytes": now.dirty_bytes,
         "restarts": now.restarts,
     }
@@ -168,13 +172,14 @@ def _busy_seconds(totals: Totals) -> float:
 
 
 def _cells(row: dict[str, Any]) -> tuple[str, ...]:
-    mean = row["mean_seconds"]
+    mean, hits = row["mean_seconds"], row["hit_ratio"]
     return (
         output.printable(row["mountpoint"]),
         f"{row['requests_per_second']:.0f}",
         output.size(int(row["read_per_second"])),
         output.size(int(row["written_per_second"])),
         "" if mean is None else f"{mean * 1e6:.0f} us",
+        "" if hits is None else f"{hits:.0%}",
         output.size(row["dirty_bytes"]),
         str(row["restarts"]),
     )

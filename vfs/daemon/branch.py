@@ -18,10 +18,10 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from vfs import counts
 from vfs.daemon import counting, mounts, owners, registry
 from vfs.errors import MountProblem
 from vfs.fs.branch.branch import Branch
-from vfs.fuse import counters
 from vfs.fuse.branch_session import BranchSession, Ending, Hooks
 from vfs.fuse.controlled import ControlledOperations
 from vfs.store.store import Store
@@ -76,7 +76,7 @@ def serve_branch(spec: BranchSpec, place: Place, ready: Callable[[str], None]) -
         if spec.nested:
             undo.enter_context(registry.registered(_record(spec, place)))
         pages = undo.enter_context(counting.shared(spec.store, place.mountpoint, 1, keep=True))
-        counters.use(pages.words(0))
+        counts.use(pages.words(0))
         store = undo.enter_context(Store.open(spec.store))
         branch = Branch(store, place.data_set, place.branch)
         undo.callback(branch.close)

@@ -13,9 +13,10 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
+from vfs.counts import PAGE_BYTES
 from vfs.daemon import lockfile, private
 from vfs.daemon.registry import RUN_DIR, mount_id
-from vfs.fuse.counters import PAGE_BYTES, Totals, totals
+from vfs.fuse.counters import Totals, totals
 
 _PAGES_MAX: Final = 1024
 
@@ -27,7 +28,7 @@ class Pages:
         self._memory = memory
 
     def words(self, index: int) -> memoryview:
-        """Return a page as `vfs.fuse.counters.use` takes it."""
+        """Return a page as `vfs.counts.use` takes it."""
         start = index * PAGE_BYTES
         return memoryview(self._memory)[start : start + PAGE_BYTES].cast("Q")
 

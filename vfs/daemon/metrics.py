@@ -29,6 +29,27 @@ _NUMBERS: Final[tuple[tuple[str, str, str, Callable[[Totals], int]], ...]] = (
     ("vfs_written_bytes_total", "counter", "Bytes that were written.", lambda t: t.bytes_written),
     ("vfs_dirty_bytes", "gauge", "Bytes written and not stored yet.", lambda t: t.dirty_bytes),
     ("vfs_checkpoints_total", "counter", "Checkpoints of branches.", lambda t: t.checkpoints),
+    ("vfs_node_cache_hits_total", "counter", "Tree nodes found decoded.", lambda t: t.node_hits),
+    ("vfs_node_cache_misses_total", "counter", "Tree nodes decoded.", lambda t: t.node_misses),
+    (
+        "vfs_segment_cache_hits_total",
+        "counter",
+        "Segments found decompressed.",
+        lambda t: t.segment_hits,
+    ),
+    (
+        "vfs_segment_cache_misses_total",
+        "counter",
+        "Segments decompressed.",
+        lambda t: t.segment_misses,
+    ),
+    (
+        "vfs_stored_bytes_read_total",
+        "counter",
+        "Bytes read from the store, as stored.",
+        lambda t: t.stored_bytes,
+    ),
+    ("vfs_fetches_total", "counter", "Times that a remote was asked.", lambda t: t.fetches),
     (
         "vfs_restarts_total",
         "counter",

@@ -22,13 +22,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from vfs import counts
 from vfs.daemon import mounts, notify
 from vfs.daemon.children import ended, how, kill
 from vfs.daemon.companion import LET_GO, READY, Companion, Task
 from vfs.daemon.crashes import CrashPolicy
 from vfs.daemon.linux import die_with, set_process_name
 from vfs.errors import MountProblem, VfsError
-from vfs.fuse import counters
 
 if TYPE_CHECKING:
     from vfs.daemon.counting import Pages
@@ -346,7 +346,7 @@ class Supervisor:
 
     def _work(self, clone: int | None, page: int) -> int:
         set_process_name("vfs-worker")
-        counters.use(self._pages.words(page))
+        counts.use(self._pages.words(page))
         # Nothing that a request leaves behind is cyclic: 700 objects come and go with each listing.
         gc.set_threshold(50_000, 50, 100)
         faulthandler.enable()

@@ -18,6 +18,7 @@ import pyfuse3
 import trio
 from pyfuse3 import EntryAttributes, FileInfo, FUSEError, RequestContext, SetattrFields
 
+from vfs import counts
 from vfs.errors import VfsError
 from vfs.fs.branch import reports
 from vfs.fs.branch.acl import ACCESS as ACL_ACCESS
@@ -330,7 +331,7 @@ class BranchOperations(pyfuse3.Operations):
         plan = self._files.plan_read(fh, off, size)
         if plan is None:
             return b""
-        counters.add(counters.BYTES_READ, plan.end - plan.start)
+        counters.add(counts.BYTES_READ, plan.end - plan.start)
         if plan.bytes_to_read <= INLINE_BYTES:
             return self._files.read_now(plan)
         return await self._read_elsewhere(plan)
@@ -344,7 +345,7 @@ class BranchOperations(pyfuse3.Operations):
 
     @changing()
     def write(self, fh: int, off: int, buf: bytes) -> int:
-        counters.add(counters.BYTES_WRITTEN, len(buf))
+        counters.add(counts.BYTES_WRITTEN, len(buf))
         return self._files.write(fh, off, buf)
 
     @handler

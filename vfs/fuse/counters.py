@@ -1,8 +1,7 @@
 """What a serving process counts: requests by kind and duration, bytes. Knows no kernel and no file.
 
-The numbers are 64-bit words of a page of memory, which may be shared: `vfs.daemon.counting` has
-the file behind it, from which others read while the process runs. A word is written by one process
-alone, and read whole. A request costs 0.33 us here.
+They stand in the page of `vfs.counts`, behind its single words: for each kind nanoseconds in all,
+then the buckets. A request costs 0.33 us here.
 """
 
 from __future__ import annotations
@@ -11,9 +10,24 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-PAGE_BYTES: Final = 4096
-WORDS: Final = PAGE_BYTES // 8
-MAGIC: Final = 0x31_73_72_65_74_6E_63_76  # "vcnters1"
+from vfs.counts import (
+    BYTES_READ,
+    BYTES_WRITTEN,
+    CHECKPOINTS,
+    DIRTY_BYTES,
+    FETCHES,
+    FIRST_FREE,
+    MAGIC,
+    MAGIC_WORD,
+    NODE_HITS,
+    NODE_MISSES,
+    PAGE_BYTES,
+    SEGMENT_HITS,
+    SEGMENT_MISSES,
+    STARTS,
+    STORED_BYTES,
+    current,
+)
 
 KINDS: Final = (
     "lookup getattr readdir readlink open read write create remove rename setattr xattr sync"
@@ -37,9 +51,6 @@ _SAME: Final = {
     "fsyncdir": "sync",
 }
 
-# Single words of a page.
-_MAGIC, STARTS, BYTES_READ, BYTES_WRITTEN, DIRTY_BYTES, CHECKPOINTS = range(6)
-_FIRST: Final = 64  # of the blocks, one for each kind: nanoseconds in all, then the buckets
 _BLOCK: Final = 24
 
 BUCKETS: Final = 20
@@ -48,31 +59,15 @@ BUCKETS: Final = 20
 LIMITS_SECONDS: Final = tuple((1024 << power) / 1e9 for power in range(BUCKETS - 1))
 
 
-class _Current:
-    """The page of this process: one of its own until `use` is called."""
-
-    words: memoryview = memoryview(bytearray(PAGE_BYTES)).cast("Q")
-
-
-_current: Final = _Current()
-
-
-def use(words: memoryview) -> None:
-    """Count in *words* from now on, and begin with this process itself."""
-    words[_MAGIC] = MAGIC
-    words[STARTS] += 1
-    _current.words = words
-
-
 def block(name: str) -> int:
     """Return where requests of the handler *name* are counted."""
     kind = _SAME.get(name, name)
-    return _FIRST + _BLOCK * KINDS.index(kind if kind in KINDS else "other")
+    return FIRST_FREE + _BLOCK * KINDS.index(kind if kind in KINDS else "other")
 
 
 def request(block: int, nanoseconds: int) -> None:
     """Count a request that took so long."""
-    words = _current.words
+    words = current.words
     words[block] += nanoseconds
     bucket = (nanoseconds >> 10).bit_length()
     words[block + 1 + (bucket if bucket < BUCKETS else BUCKETS - 1)] += 1
@@ -80,12 +75,12 @@ def request(block: int, nanoseconds: int) -> None:
 
 def add(word: int, number: int) -> None:
     """Add to one of the single words."""
-    _current.words[word] += number
+    current.words[word] += number
 
 
 def put(word: int, number: int) -> None:
     """Replace one of the single words."""
-    _current.words[word] = number
+    current.words[word] = number
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +107,12 @@ class Totals:
     dirty_bytes: int
     checkpoints: int
     restarts: int
+    node_hits: int  # tree nodes that were decoded already
+    node_misses: int
+    segment_hits: int  # compressed segments that were decompressed already
+    segment_misses: int
+    stored_bytes: int  # read from the store's file, or its pages in memory
+    fetches: int  # from a remote
 
     @property
     def count(self) -> int:
@@ -121,7 +122,7 @@ class Totals:
 
 def totals(pages: bytes) -> Totals:
     """Return the sum of all *pages* that are in use."""
-    used = [words for words in _pages(pages) if words[_MAGIC] == MAGIC]
+    used = [words for words in _pages(pages) if words[MAGIC_WORD] == MAGIC]
 
     def total(word: int) -> int:
         return sum(words[word] for words in used)
@@ -139,6 +140,12 @@ def totals(pages: bytes) -> Totals:
         bytes_written=total(BYTES_WRITTEN),
         dirty_bytes=total(DIRTY_BYTES),
         checkpoints=total(CHECKPOINTS),
+        node_hits=total(NODE_HITS),
+        node_misses=total(NODE_MISSES),
+        segment_hits=total(SEGMENT_HITS),
+        segment_misses=total(SEGMENT_MISSES),
+        stored_bytes=total(STORED_BYTES),
+        fetches=total(FETCHES),
         restarts=sum(max(0, words[STARTS] - 1) for words in used),
     )
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
+from vfs import counts
 from vfs.errors import StoreError, VfsError
 from vfs.fuse import counters
 
@@ -80,7 +81,7 @@ class Flusher:
 
     async def _checkpoint(self, *, settle: bool) -> VfsError | None:
         branch = self._branch
-        counters.put(counters.DIRTY_BYTES, branch.dirty_bytes)
+        counters.put(counts.DIRTY_BYTES, branch.dirty_bytes)
         checkpoint = branch.begin_checkpoint(settle=settle)
         if checkpoint is None:
             return None
@@ -94,8 +95,8 @@ class Flusher:
             log.exception("a checkpoint failed")
             return StoreError(f"a checkpoint failed: {error!r}")
         branch.end_checkpoint(checkpoint)
-        counters.add(counters.CHECKPOINTS, 1)
-        counters.put(counters.DIRTY_BYTES, branch.dirty_bytes)
+        counters.add(counts.CHECKPOINTS, 1)
+        counters.put(counts.DIRTY_BYTES, branch.dirty_bytes)
         stored_bytes, checkpoint = checkpoint.layer.bytes, None
         if stored_bytes > TRIMMED_BYTES:
             await trio.to_thread.run_sync(_LIBC.malloc_trim, 0)

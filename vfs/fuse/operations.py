@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import pyfuse3
 from pyfuse3 import EntryAttributes, FileInfo, FUSEError, RequestContext
 
+from vfs import counts
 from vfs.errors import NotFound, ReadOnly
 from vfs.fuse import counters
 from vfs.fuse.errnos import handler
@@ -96,7 +97,7 @@ class SnapshotOperations(pyfuse3.Operations):
     @handler
     def read(self, fh: int, off: int, size: int) -> bytes:
         data = self.view.read(fh, off, size)
-        counters.add(counters.BYTES_READ, len(data))
+        counters.add(counts.BYTES_READ, len(data))
         return data
 
     @handler

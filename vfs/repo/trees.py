@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 
 from blake3 import blake3
 
+from vfs import counts
 from vfs.errors import CorruptObject, NotFound
 from vfs.ids import ObjectId
 from vfs.model.entry import Entry, Extra, Totals
@@ -189,6 +190,7 @@ class Nodes:
     def get(self, oid: ObjectId) -> Node:
         """Return a node. Raises CorruptObject."""
         node = self._kept.get(oid)
+        counts.count(counts.NODE_MISSES if node is None else counts.NODE_HITS)
         if node is None:
             data = self._reader.get(oid)
             node = decode_node(data)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
+from vfs import counts
 from vfs.errors import CorruptObject, Erased
 from vfs.ids import ObjectId, object_id
 from vfs.recent import Recent
@@ -46,6 +47,7 @@ class Reader:
         """Return the object. Raises CorruptObject when it is damaged or missing, Erased."""
         data = self._stored(oid, must=self._bring is None)
         if data is None and self._bring is not None:
+            counts.count(counts.FETCHES)
             self._bring(oid)
             data = self._stored(oid, must=True)
         if data is None or object_id(data) != oid:
@@ -102,6 +104,7 @@ class Reader:
         if not place.compressed:
             return bytes(self.stored(txn, place, place.offset, place.size))
         segment = self._segments.get((place.block, place.at))
+        counts.count(counts.SEGMENT_MISSES if segment is None else counts.SEGMENT_HITS)
         if segment is None:
             segment = decompress(self.stored(txn, place, 0, place.stored), place.raw)
             if place.raw >= _CACHED_MIN_BYTES:
@@ -117,6 +120,7 @@ class Reader:
 
         They may point into the map. Raises CorruptObject.
         """
+        counts.count(counts.STORED_BYTES, length)
         more, at = divmod(place.at + skip, BLOCK_BYTES)
         block = place.block + more
         parts = []

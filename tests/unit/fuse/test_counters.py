@@ -7,25 +7,27 @@ from itertools import pairwise
 
 import pytest
 
+from vfs import counts
+from vfs.counts import PAGE_BYTES
 from vfs.fuse import counters
-from vfs.fuse.counters import BUCKETS, KINDS, LIMITS_SECONDS, PAGE_BYTES
+from vfs.fuse.counters import BUCKETS, KINDS, LIMITS_SECONDS
 
 
 @pytest.fixture
 def pages() -> Iterator[bytearray]:
     """Two pages, the first of them in use."""
-    before = counters._current.words
+    before = counts.current.words
     pages = bytearray(2 * PAGE_BYTES)
-    counters.use(memoryview(pages)[:PAGE_BYTES].cast("Q"))
+    counts.use(memoryview(pages)[:PAGE_BYTES].cast("Q"))
     yield pages
-    counters._current.words = before
+    counts.current.words, counts.current.in_use = before, False
 
 
 def test_blocks_do_not_overlap_and_are_in_the_page() -> None:
     starts = sorted(counters.block(kind) for kind in KINDS)
     assert all(b - a > BUCKETS for a, b in pairwise(starts))
-    assert starts[0] > counters.CHECKPOINTS
-    assert starts[-1] + BUCKETS < counters.WORDS
+    assert starts[0] > counts.FETCHES
+    assert starts[-1] + BUCKETS < PAGE_BYTES // 8
 
 
 @pytest.mark.parametrize(
@@ -44,15 +46,24 @@ def test_a_request_is_below_its_limit(pages: bytearray, nanoseconds: int, bucket
 
 
 def test_pages_are_added_and_those_not_in_use_left_out(pages: bytearray) -> None:
-    counters.add(counters.BYTES_READ, 5)
-    pages[PAGE_BYTES + 8 * counters.BYTES_READ] = 77  # of no process yet
+    counters.add(counts.BYTES_READ, 5)
+    pages[PAGE_BYTES + 8 * counts.BYTES_READ] = 77  # of no process yet
     assert counters.totals(bytes(pages)).bytes_read == 5
     second = memoryview(pages)[PAGE_BYTES:].cast("Q")
-    counters.use(second)
-    counters.use(second)
+    counts.use(second)
+    counts.use(second)
     total = counters.totals(bytes(pages))
     assert (total.bytes_read, total.restarts) == (82, 1)
     assert counters.totals(bytes(pages)[:-1]).bytes_read == 5  # a page that is cut short
+
+
+def test_only_who_serves_counts_what_readers_do(pages: bytearray) -> None:
+    counts.count(counts.FETCHES)
+    counts.count(counts.STORED_BYTES, 7)
+    counts.current.in_use = False
+    counts.count(counts.FETCHES)
+    total = counters.totals(bytes(pages))
+    assert (total.fetches, total.stored_bytes) == (1, 7)
 
 
 def test_all_handlers_are_of_a_kind() -> None:
