@@ -8,6 +8,7 @@ elsewhere: see `vfs.daemon.private`.
 from __future__ import annotations
 
 import errno
+import json
 import logging
 import os
 import sys
@@ -69,14 +70,38 @@ def not_a_late_answer(record: logging.LogRecord) -> bool:
     return not ("fuse_reply_" in str(record.msg) and record.args == (_UNANSWERABLE,))
 
 
+class TextLines(logging.Formatter):
+    """Lines to be read by people; times are UTC."""
+
+    default_msec_format = "%s.%03dZ"
+    default_time_format = "%Y-%m-%dT%H:%M:%S"
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(process)d %(levelname)s %(message)s")
+        self.converter = time.gmtime
+
+
+class JSONLines(TextLines):
+    """One JSON object a line, for programs."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return time, pid, level, logger and message; traceback, where there is one."""
+        fields = {
+            "time": self.formatTime(record),
+            "pid": record.process,
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            fields["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(fields)
+
+
 def configure(level: int = logging.INFO) -> None:
-    """Log to standard error, with times in UTC."""
-    formatter = logging.Formatter(
-        "%(asctime)s.%(msecs)03dZ %(process)d %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%S"
-    )
-    formatter.converter = time.gmtime
+    """Log to standard error: text, or with VFS_LOG=json in the environment lines of JSON."""
     output = logging.StreamHandler(sys.stderr)
-    output.setFormatter(formatter)
+    output.setFormatter(JSONLines() if os.environ.get("VFS_LOG") == "json" else TextLines())
     output.addFilter(Limit())
     output.addFilter(not_a_late_answer)
     root = logging.getLogger()

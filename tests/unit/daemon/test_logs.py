@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import logging
 import os
 import stat
@@ -8,7 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from vfs.daemon.logs import BURST, PERIOD_SECONDS, Limit, begin_file, not_a_late_answer
+from vfs.daemon.logs import (
+    BURST,
+    PERIOD_SECONDS,
+    JSONLines,
+    Limit,
+    TextLines,
+    begin_file,
+    not_a_late_answer,
+)
 
 
 class Clock:
@@ -77,3 +86,23 @@ def test_a_log_is_not_written_through_a_symlink(tmp_path: Path) -> None:
     (tmp_path / "log").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(OSError, match="Not a directory"):
         begin_file(tmp_path, "mnt")
+
+
+def test_lines_of_text_and_of_json() -> None:
+    said = record("read: %s", "two\nlines")
+    said.created, said.msecs = 1_700_000_000.25, 250.0
+    assert TextLines().format(said).startswith("2023-11-14T22:13:20.250Z ")
+    line = JSONLines().format(said)
+    assert "\n" not in line
+    assert json.loads(line) == {
+        "time": "2023-11-14T22:13:20.250Z",
+        "pid": os.getpid(),
+        "level": "error",
+        "logger": "vfs",
+        "message": "read: two\nlines",
+    }
+    try:
+        raise ValueError("why")
+    except ValueError as error:
+        said.exc_info = (ValueError, error, error.__traceback__)
+    assert json.loads(JSONLines().format(said))["traceback"].endswith("ValueError: why")
