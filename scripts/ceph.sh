@@ -4,11 +4,11 @@
 #   scripts/ceph.sh start DIR    start one in DIR, empty or missing; prints the environment to use
 #   scripts/ceph.sh stop DIR     end it
 #
-# One monitor, one manager, one OSD in memory, one gateway on 127.0.0.1:$PORT (7480); about 500 MB of
-# memory, ready in some 15 s. Nothing in it lasts. Needs: ceph-mon ceph-mgr ceph-osd radosgw.
+# One monitor, one manager, one OSD in memory, one gateway, all on ports of loopback that are free;
+# about 500 MB of memory, ready in some 15 s. Nothing in it lasts. Needs: ceph-mon ceph-mgr ceph-osd
+# radosgw.
 set -euo pipefail
 
-PORT=${PORT:-7480}
 KEY=vfstest SECRET=vfstestvfstest BUCKET=vfs
 
 die() { printf 'ceph: %s\n' "$*" >&2; exit 1; }
@@ -22,7 +22,7 @@ write_conf() {
     cat > "$CEPH_CONF" <<CONF
 [global]
 fsid = $(cat /proc/sys/kernel/random/uuid)
-mon_host = v1:127.0.0.1:$((PORT + 1))
+mon_host = v1:127.0.0.1:$MON_PORT
 public_addr = 127.0.0.1
 cluster_addr = 127.0.0.1
 auth_cluster_required = none
@@ -54,13 +54,22 @@ rgw_enable_usage_log = false
 CONF
 }
 
+free_ports() {
+    # Held at once, so that they differ.
+    python3 -c 'import socket
+held = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
+print(*(one.getsockname()[1] for one in held))'
+}
+
 start() {
     [ ! -e "$dir/ceph.conf" ] || die "there is one in $dir already"
+    local PORT MON_PORT
+    read -r PORT MON_PORT <<<"$(free_ports)"
     mkdir -p "$dir"/{mon,mgr,osd,rgw,run,log}
     write_conf
     local fsid monmap=$dir/monmap
     fsid=$(sed -n 's/^fsid = //p' "$CEPH_CONF")
-    monmaptool --create --fsid "$fsid" --addv a "[v1:127.0.0.1:$((PORT + 1))]" "$monmap" >/dev/null
+    monmaptool --create --fsid "$fsid" --addv a "[v1:127.0.0.1:$MON_PORT]" "$monmap" >/dev/null
     ceph-mon --mkfs -i a --monmap "$monmap" --mon-data "$dir/mon" 2>"$dir/log/start"
     ceph-mon -i a
     ceph-mgr -i a
@@ -68,9 +77,14 @@ start() {
     uuid=$(cat /proc/sys/kernel/random/uuid)
     id=$(timeout 60 ceph osd new "$uuid" 2>>"$dir/log/start")
     ceph-osd -i "$id" --mkfs --osd-uuid "$uuid" 2>>"$dir/log/start"
-    ceph-osd -i "$id" 2>>"$dir/log/start"
+    # It may ask the monitor for something before it knows whose it is ("wrong fsid"), and ends then.
+    local tries=20
+    until ceph-osd -i "$id" 2>>"$dir/log/start"; do
+        [ $((tries -= 1)) -gt 0 ] || die "the OSD does not start; see $dir/log"
+        sleep 0.2
+    done
     radosgw -n client.rgw 2>>"$dir/log/start"
-    local tries=120
+    tries=120
     until curl -sf -o /dev/null "http://127.0.0.1:$PORT/"; do
         [ $((tries -= 1)) -gt 0 ] || die "the gateway does not answer; see $dir/log"
         sleep 0.5
