@@ -8,13 +8,15 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Final, NamedTuple, Protocol, TypeVar
 
-from vfs.errors import RemoteUnavailable
+from vfs.errors import RemoteProblem, RemoteUnavailable
 
 T = TypeVar("T")
 
 TRIES: Final = 6
+READS: Final = 3  # of what has wrong bytes, as a line may have damaged them
 BACKOFF_S: Final = 0.25  # before the second try; doubled before each further one, with jitter
 BACKOFF_MAX_S: Final = 8.0
 
@@ -58,6 +60,17 @@ class Bucket(Protocol):
 
     def close(self) -> None:
         """Give up what is held. Nothing is used after it."""
+
+
+def get_decoded(bucket: Bucket, name: str, decode: Callable[[bytes], T], *, most: int) -> T:
+    """Return what *decode* makes of an object, read again where it raises RemoteProblem.
+
+    What came wrong over a line comes right the next time. Raises NotFound, RemoteProblem.
+    """
+    for _ in range(READS - 1):
+        with suppress(RemoteProblem):
+            return decode(bucket.get(name, most=most))
+    return decode(bucket.get(name, most=most))
 
 
 class Retrying:

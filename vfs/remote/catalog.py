@@ -13,7 +13,7 @@ from pathlib import Path
 
 from vfs.errors import NotFound, RemoteProblem
 from vfs.ids import ObjectId
-from vfs.remote.bucket import Bucket
+from vfs.remote.bucket import Bucket, get_decoded
 from vfs.remote.layout import (
     INDEX_MAX_BYTES,
     INDEXES,
@@ -147,11 +147,15 @@ class Catalog:
         if self._cache is not None:
             with suppress(OSError, RemoteProblem):  # damaged here: it is fetched again
                 return PackIndex(pack, (self._cache / pack.hex()).read_bytes())
+
+        def decode(data: bytes) -> tuple[PackIndex, bytes]:
+            return PackIndex(pack, data), data
+
+        name = index_name(pack)
         try:
-            data = self._bucket.get(index_name(pack), most=INDEX_MAX_BYTES)
+            index, data = get_decoded(self._bucket, name, decode, most=INDEX_MAX_BYTES)
         except NotFound:
             return None
-        index = PackIndex(pack, data)
         self._keep(pack, data)
         return index
 

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple, TypeAlias, TypeVar
 from vfs.errors import CorruptObject, NotFound, RemoteProblem
 from vfs.ids import ObjectId, object_id
 from vfs.recent import Recent
-from vfs.remote.bucket import Bucket
+from vfs.remote.bucket import READS, Bucket
 from vfs.remote.catalog import Catalog
 from vfs.remote.layout import PackId, Place, Segment, pack_name
 from vfs.remote.parallel import Workers
@@ -29,7 +29,6 @@ RANGE_BYTES: Final = 4 << 20
 RANGE_RAW_BYTES: Final = 8 << 20  # before compression: all of it is in memory at once
 WINDOW_BYTES: Final = 2 << 20  # of a pack, fetched together for whoever reads on demand
 CACHE_BYTES: Final = 32 << 20  # segments of nodes: their neighbours are asked for next
-READS: Final = 3  # of a range whose bytes are wrong, as a line may have damaged them
 
 
 class Arrived(NamedTuple):

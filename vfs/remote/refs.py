@@ -16,7 +16,7 @@ from vfs.clock import now_ns
 from vfs.errors import InvalidName, NotFastForward, RemoteProblem
 from vfs.ids import ObjectId, object_id
 from vfs.model.names import check_data_set_name, check_ref_name
-from vfs.remote.bucket import Bucket
+from vfs.remote.bucket import Bucket, get_decoded
 from vfs.remote.layout import JSON_MAX_BYTES, REFS, decode_json, encode_json
 from vfs.store.refs import RefKind
 
@@ -136,7 +136,12 @@ class RemoteRefs:
 
     def read(self, data_set: str, name: str, number: int) -> RemoteRef:
         """Return a record. Raises NotFound, RemoteProblem."""
-        return _decode(data_set, name, number, self._get(_path(data_set, name, number)))
+        return get_decoded(
+            self._bucket,
+            _path(data_set, name, number),
+            lambda data: _decode(data_set, name, number, data),
+            most=JSON_MAX_BYTES,
+        )
 
     def _get(self, path: str) -> bytes:
         return self._bucket.get(path, most=JSON_MAX_BYTES)

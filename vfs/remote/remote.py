@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from vfs.errors import NotFound, RemoteChanged, RemoteProblem
-from vfs.remote.bucket import Bucket
+from vfs.remote.bucket import Bucket, get_decoded
 from vfs.remote.catalog import Catalog, cache_directory
 from vfs.remote.journal import Journal, Value
 from vfs.remote.layout import (
@@ -51,17 +51,17 @@ class Remote:
         *store*: the directory in which indexes are kept; None to keep none. Raises RemoteProblem.
         """
         try:
-            header = bucket.get(HEADER_NAME, most=JSON_MAX_BYTES)
+            uuid = _uuid(bucket)
         except NotFound:
             if not make:
                 raise RemoteProblem(
                     "there is no vfs remote", hint="the first push to it makes one"
                 ) from None
-            import uuid  # noqa: PLC0415 - 3 ms, and remotes are seldom made
+            from uuid import uuid4  # noqa: PLC0415 - 3 ms, and remotes are seldom made
 
-            bucket.put(HEADER_NAME, encode_header(str(uuid.uuid4())))
-            header = bucket.get(HEADER_NAME, most=JSON_MAX_BYTES)
-        return cls(bucket, decode_header(header), store)
+            bucket.put(HEADER_NAME, encode_header(str(uuid4())))
+            uuid = _uuid(bucket)
+        return cls(bucket, uuid, store)
 
     def refresh(self) -> None:
         """Learn of the packs that others wrote or removed. Raises RemoteProblem."""
@@ -129,3 +129,7 @@ def _now() -> float:
 
 def _changed() -> RemoteChanged:
     return RemoteChanged("the remote was cleaned up meanwhile", hint="do the same again")
+
+
+def _uuid(bucket: Bucket) -> str:
+    return get_decoded(bucket, HEADER_NAME, decode_header, most=JSON_MAX_BYTES)
