@@ -15,11 +15,11 @@ setup:           ## system packages, .venv and the package; takes no time when d
 demo: setup      ## three releases of a real data set, mounted side by side
 	@scripts/demo.sh
 
-test: setup      ## all tests, mounted ones too
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+test: setup      ## all tests, mounted ones too; where CI is set, beside a gateway of Ceph
+	$(if $(CI),scripts/test_s3.sh) $(BIN)/python -m pytest $(PYTEST_ARGS)
 
 test-s3: setup   ## what remotes promise, with a gateway of Ceph on this machine
-	@scripts/test_s3.sh $(BIN)/python -m pytest -q tests/contract/test_buckets.py $(PYTEST_ARGS)
+	@scripts/test_s3.sh $(BIN)/python -m pytest -q -m s3 $(PYTEST_ARGS)
 
 test-libraries: setup  ## that pandas, polars, dask, zarr, ... read versions; torch, where installed
 	$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[libraries]'

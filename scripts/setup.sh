@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Make everything ready: system packages (through apt, only those that are missing), .venv, the
-# package. With --bench also the programs that the benches compare with.
+# package. With --bench also the programs that the benches compare with; with --gateway only what
+# scripts/ceph.sh needs.
 #
 # PYTHON=/usr/bin/python3.12 chooses the interpreter; otherwise the first that is 3.11 or later.
 set -euo pipefail
@@ -60,6 +61,15 @@ missing_peers() {
     /usr/bin/python3 -c 'import fuse' 2>/dev/null || echo python3-fuse
 }
 
+missing_gateway() {
+    command -v ceph-mon >/dev/null || echo ceph-mon
+    command -v ceph-mgr >/dev/null || echo ceph-mgr
+    command -v ceph-osd >/dev/null || echo ceph-osd
+    command -v radosgw >/dev/null || echo radosgw
+    command -v curl >/dev/null || echo curl
+    command -v openssl >/dev/null || echo openssl
+}
+
 install_packages() {
     local packages=("$@") become=()
     [ ${#packages[@]} -gt 0 ] || return 0
@@ -82,6 +92,12 @@ main() {
         mapfile -t packages < <(missing_peers)
         install_packages "${packages[@]}"
         .venv/bin/python -m pip install -q --disable-pip-version-check -e '.[bench]'
+        return
+    fi
+
+    if [ "${1:-}" = --gateway ]; then
+        mapfile -t packages < <(missing_gateway)
+        install_packages "${packages[@]}"
         return
     fi
 

@@ -5,11 +5,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-packages=(ceph-mon ceph-mgr ceph-osd radosgw curl openssl)
-if ! dpkg-query -W "${packages[@]}" >/dev/null 2>&1; then
-    sudo=$([ "$(id -u)" = 0 ] || echo sudo)
-    $sudo apt-get install -y -qq --no-install-recommends "${packages[@]}"
-fi
+scripts/setup.sh --gateway
 dir=$(mktemp -d)/ceph
 trap 'scripts/ceph.sh stop "$dir"; rmdir "$(dirname "$dir")"' EXIT
 environment=$(scripts/ceph.sh start "$dir")

@@ -125,6 +125,7 @@ class Proxy:
         self._state: State = "on"
         self._open: set[socket.socket] = set()
         self._threads: list[Thread] = []
+        self._came = Event()
         self._listener = socket.create_server(("127.0.0.1", port), backlog=64)
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
 
@@ -137,6 +138,11 @@ class Proxy:
         self._on.clear()
         if state == "refusing":
             self._cut_all()
+
+    def wait_for_request(self, seconds: float) -> None:
+        """Return when one more has come, or after some seconds."""
+        self._came.wait(seconds)
+        self._came.clear()
 
     def __enter__(self) -> Self:
         self._begin(self._accept)
@@ -190,6 +196,7 @@ class Proxy:
         request = Head.read(client.reader)
         method = request.start.partition(" ")[0]
         self.requests[method] += 1
+        self._came.set()
         if not self._on.is_set():
             self._on.wait()
             raise Cut

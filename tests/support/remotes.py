@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import secrets
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -103,6 +104,11 @@ class FaultyBucket(WatchedBucket):
     def _maybe(self, call: str, name: str) -> None:
         if self._random.random() < self._rate:
             raise RemoteUnavailable(f"{call} {name}: cut")
+
+
+def new_place() -> str:
+    """Return the URL of an empty place at the gateway (for tests with the marker `s3`)."""
+    return f"{os.environ['VFS_TEST_S3']}/{secrets.token_hex(8)}"
 
 
 def patient(bucket: Bucket) -> Retrying:

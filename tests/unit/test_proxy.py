@@ -35,7 +35,7 @@ class Echo(BaseHTTPRequestHandler):
             self.end_headers()
             self.wfile.write(body)
 
-    do_PUT = do_GET
+    do_PUT = do_GET  # noqa: N815 - as http.server names it
 
     def log_message(self, *_: object) -> None:
         pass
