@@ -16,6 +16,9 @@ from vfs.remote.bucket import Bucket
 from vfs.remote.bundle import NewBundle
 from vfs.remote.files import FileBucket
 from vfs.remote.objectstore import ObjectStoreBucket
+from vfs.remote.sealed import SealedBucket
+from vfs.remote.sealing import sealed_size
+from vfs.remote.secrets import MasterKey
 from vfs.remote.urls import open_bucket
 
 
@@ -29,10 +32,19 @@ def s3() -> Bucket:
     return open_bucket(new_place(), os.environ.get("VFS_TEST_S3_ENDPOINT"))
 
 
-S3 = pytest.param("s3", marks=pytest.mark.s3)
+def sealed(bucket: Bucket) -> Bucket:
+    return SealedBucket(bucket, MasterKey(bytes(32)))
 
 
-@pytest.fixture(params=["file", "memory", "bundle", "watched", "faulty", S3])
+PARAMS = ["file", "memory", "bundle", "watched", "faulty"]
+ALL = [
+    pytest.param(kind + name, marks=[pytest.mark.s3] if name == "s3" else [])
+    for kind in ("", "sealed ")
+    for name in [*PARAMS, "s3"]
+]
+
+
+@pytest.fixture(params=ALL)
 def bucket(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bucket]:
     files = FileBucket(tmp_path / "bucket")
     made = {
@@ -42,7 +54,9 @@ def bucket(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bucket]:
         "watched": lambda: WatchedBucket(files),
         "faulty": lambda: patient(FaultyBucket(files, 7)),
         "s3": s3,
-    }[request.param]()
+    }[request.param.removeprefix("sealed ")]()
+    if request.param.startswith("sealed "):
+        made = sealed(made)
     yield made
     made.close()
 
@@ -95,8 +109,9 @@ def test_what_is_not_there_or_too_large_is_told(bucket: Bucket) -> None:
 def test_lists_ascend_and_begin_where_they_are_asked_to(bucket: Bucket) -> None:
     for name in ("r/a/2", "r/a/10", "r/b/1", "r/ab", "ra/1", "z"):
         bucket.put(name, name.encode())
+    size = sealed_size if isinstance(bucket, SealedBucket) else int
     assert [(item.name, item.size) for item in bucket.items("r")] == [
-        (name, len(name)) for name in ("r/a/10", "r/a/2", "r/ab", "r/b/1")
+        (name, size(len(name))) for name in ("r/a/10", "r/a/2", "r/ab", "r/b/1")
     ]
     assert [item.name for item in bucket.items("r", "r/a/2")] == ["r/ab", "r/b/1"]
     assert [item.name for item in bucket.items("r/a")] == ["r/a/10", "r/a/2"]
@@ -110,7 +125,7 @@ def test_what_is_deleted_is_gone_and_may_be_written_anew(
 ) -> None:
     bucket.put("d/a", b"first")
     bucket.put("d/b", b"other")
-    if request.node.callspec.params["bucket"] == "bundle":
+    if request.node.callspec.params["bucket"].endswith("bundle"):
         with pytest.raises(RemoteProblem):
             bucket.delete("d/a")
         return

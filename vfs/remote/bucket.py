@@ -25,7 +25,7 @@ class Item(NamedTuple):
     """One object of a bucket."""
 
     name: str
-    size: int  # bytes
+    size: int  # bytes that it takes there: of an encrypted bucket more than it holds
     modified_ns: int = 0  # when it was written, by the clock behind the bucket; 0: nobody knows
 
 

@@ -15,6 +15,7 @@ from vfs.ids import ID_BYTES, ObjectId
 from vfs.store.layout import OBJECT_MAX_BYTES, Kind
 
 FORMAT: Final = 1
+SEALED_FORMAT: Final = 2  # of the header in the clear; the one behind it says what it holds
 HEADER_NAME: Final = "vfs.json"
 PACKS: Final = "packs"
 INDEXES: Final = "index"
@@ -108,6 +109,12 @@ def decode_header(data: bytes) -> str:
     if not isinstance(uuid, str) or not _UUID.fullmatch(uuid):
         raise RemoteProblem("the remote's header is damaged: it has no uuid")
     return uuid
+
+
+def is_sealed(header: bytes) -> bool:
+    """Say whether a header is that of an encrypted remote. Raises RemoteProblem for none."""
+    value = decode_json(HEADER_NAME, header)
+    return value.get("kind") == "vfs remote" and value.get("format") == SEALED_FORMAT
 
 
 def encode_index(

@@ -6,23 +6,24 @@ import time
 from pathlib import Path
 from typing import Final, Self
 
-from vfs.errors import NotFound, RemoteChanged, RemoteProblem
-from vfs.remote.bucket import Bucket, get_decoded
+from vfs.errors import RemoteChanged, RemoteProblem
+from vfs.remote.bucket import Bucket
 from vfs.remote.catalog import Catalog, cache_directory
 from vfs.remote.journal import Journal, Value
 from vfs.remote.layout import (
     HEADER_NAME,
-    JSON_MAX_BYTES,
     decode_header,
     encode_header,
     encode_salt,
     index_name,
+    is_sealed,
     pack_name,
 )
 from vfs.remote.objects import RemoteObjects
 from vfs.remote.pack import PackBuilder, SealedPack
 from vfs.remote.parallel import Workers
 from vfs.remote.refs import RemoteRefs
+from vfs.remote.unlocking import PLAIN, Lock, header_of, make_sealed, open_sealed
 
 VIEW_SECONDS: Final = 3600.0
 """So long at most before an index or a reference is written, its writer has looked at the journal:
@@ -45,23 +46,32 @@ class Remote:
         self._salt = b""
 
     @classmethod
-    def connect(cls, bucket: Bucket, *, store: Path | None, make: bool = False) -> Remote:
+    def connect(
+        cls, bucket: Bucket, *, store: Path | None, make: bool = False, lock: Lock = PLAIN
+    ) -> Remote:
         """Open the remote in *bucket*; with *make* one is made where there is none.
 
         *store*: the directory in which indexes are kept; None to keep none. Raises RemoteProblem.
         """
-        try:
-            uuid = _uuid(bucket)
-        except NotFound:
-            if not make:
-                raise RemoteProblem(
-                    "there is no vfs remote", hint="the first push to it makes one"
-                ) from None
+        header = header_of(bucket)
+        if header is not None and is_sealed(header):
+            bucket = open_sealed(bucket, lock)
+            header = header_of(bucket)
+        elif header is not None and lock.required:
+            raise RemoteProblem(
+                "the remote is not encrypted", hint="it was to be: do not trust what it holds"
+            )
+        elif header is None and make and lock.required:
+            bucket = make_sealed(bucket, lock)
+            header = header_of(bucket)
+        elif header is None and make:
             from uuid import uuid4  # noqa: PLC0415 - 3 ms, and remotes are seldom made
 
             bucket.put(HEADER_NAME, encode_header(str(uuid4())))
-            uuid = _uuid(bucket)
-        return cls(bucket, uuid, store)
+            header = header_of(bucket)
+        if header is None:
+            raise RemoteProblem("there is no vfs remote", hint="the first push to it makes one")
+        return cls(bucket, decode_header(header), store)
 
     def refresh(self) -> None:
         """Learn of the packs that others wrote or removed. Raises RemoteProblem."""
@@ -129,7 +139,3 @@ def _now() -> float:
 
 def _changed() -> RemoteChanged:
     return RemoteChanged("the remote was cleaned up meanwhile", hint="do the same again")
-
-
-def _uuid(bucket: Bucket) -> str:
-    return get_decoded(bucket, HEADER_NAME, decode_header, most=JSON_MAX_BYTES)
