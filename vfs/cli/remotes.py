@@ -29,6 +29,7 @@ if TYPE_CHECKING:
             "A directory, on a disk or a network file system",
             "vfs remote add backup file:///mnt/nas/data",
         ),
+        ("A new key for an encrypted remote, in a file", "vfs remote key data.key"),
         ("List them", "vfs remote"),
         ("Forget one; nothing changes there", "vfs remote remove lab"),
     ),
@@ -37,11 +38,14 @@ if TYPE_CHECKING:
     "action",
     required=False,
     default="list",
-    type=click.Choice(["list", "add", "remove"]),
+    type=click.Choice(["list", "add", "remove", "key"]),
     help="What to do. [default: list]",
 )
 @click.argument(
-    "name", required=False, type=RemoteType(), help="The remote; 'origin' is used by default."
+    "name",
+    required=False,
+    type=RemoteType(),
+    help="The remote; 'origin' is used by default. Of key: the file.",
 )
 @click.argument(
     "url", required=False, help="Where it is: s3://, gs:// or az://BUCKET/PREFIX, file:///DIR."
@@ -69,11 +73,28 @@ def remote(
     from vfs.sync import remotes
 
     given = (name is not None, url is not None)
-    if given != {"list": (False, False), "add": (True, True), "remove": (True, False)}[action]:
-        wanted = {"list": "nothing", "add": "NAME and URL", "remove": "NAME"}[action]
+    if (
+        given
+        != {
+            "list": (False, False),
+            "add": (True, True),
+            "remove": (True, False),
+            "key": (True, False),
+        }[action]
+    ):
+        wanted = {"list": "nothing", "add": "NAME and URL", "remove": "NAME", "key": "FILE"}[action]
         raise click.UsageError(f"'{action}' takes {wanted}", ctx)
     if endpoint is not None and action != "add":
         raise click.UsageError("--endpoint stands with add", ctx)
+    if action == "key":
+        from pathlib import Path
+
+        from vfs.remote.secrets import make_key_file
+
+        assert name is not None
+        make_key_file(Path(name))
+        click.echo(f"made the key file {name}; keep a copy of it: without it, nothing opens")
+        return
     with settings.repository(readonly=action == "list") as repo:
         if action == "add":
             assert name is not None

@@ -20,6 +20,7 @@ from vfs.cli.command import (
     pass_settings,
 )
 from vfs.cli.progress import transfer_progress
+from vfs.cli.secrets import secret_options, unlockable
 from vfs.cli.targets import RemoteType, TargetType
 from vfs.cli.transfers import fetched, note_fetched, short_id, write_pull, write_push
 
@@ -53,6 +54,7 @@ from_option = click.option(
         ("One branch", "vfs push data@main"),
         ("All branches and tags of a data set, elsewhere", "vfs push data --to backup"),
         ("Into a file, for a machine without a network", "vfs push data --to data.vfsbundle"),
+        ("To a remote whose owner reads nothing", "vfs push --all --encrypt --key-file KEY"),
         ("Delete a branch there", "vfs push data@trial --delete"),
     ),
 )
@@ -67,6 +69,8 @@ from_option = click.option(
 @click.option("--all", "everything", is_flag=True, help="All data sets of the store.")
 @click.option("-f", "--force", is_flag=True, help="Give up what is on the remote and not here.")
 @click.option("-d", "--delete", is_flag=True, help="Delete the branches or tags there; logs stay.")
+@click.option("--encrypt", is_flag=True, help="Make the remote or bundle an encrypted one.")
+@secret_options
 @json_option
 @click.pass_context
 @pass_settings
@@ -79,6 +83,9 @@ def push(
     everything: bool,
     force: bool,
     delete: bool,
+    encrypt: bool,
+    key_file: Path | None,
+    passphrase_file: Path | None,
     as_json: bool,
 ) -> None:
     """Send versions to a remote.
@@ -97,7 +104,9 @@ def push(
     _check_targets(ctx, targets, everything=everything, needed=delete)
     began = time.monotonic()
     with settings.repository() as repo:
-        place = find_remote(repo.store, where)
+        place = unlockable(
+            find_remote(repo.store, where), key_file, passphrase_file, encrypt=encrypt
+        )
         if delete:
             with connected(repo.store, place) as remote:
                 deleted = [
@@ -127,6 +136,7 @@ def push(
 @targets_argument
 @from_option
 @click.option("--all", "everything", is_flag=True, help="All data sets of the remote.")
+@secret_options
 @json_option
 @click.pass_context
 @pass_settings
@@ -137,6 +147,8 @@ def fetch(
     targets: tuple[Target, ...],
     where: str | None,
     everything: bool,
+    key_file: Path | None,
+    passphrase_file: Path | None,
     as_json: bool,
 ) -> None:
     """Bring versions from a remote.
@@ -154,7 +166,7 @@ def fetch(
     _check_targets(ctx, targets, everything=everything)
     began = time.monotonic()
     with settings.repository() as repo:
-        place = find_remote(repo.store, where)
+        place = unlockable(find_remote(repo.store, where), key_file, passphrase_file)
         with (
             _interruptible("fetch"),
             connected(repo.store, place) as remote,
@@ -198,6 +210,7 @@ def fetch(
 @from_option
 @click.option("--all", "everything", is_flag=True, help="All data sets of the remote.")
 @click.option("-f", "--force", is_flag=True, help="Give up what is here and not on the remote.")
+@secret_options
 @json_option
 @click.pass_context
 @pass_settings
@@ -209,6 +222,8 @@ def pull(
     where: str | None,
     everything: bool,
     force: bool,
+    key_file: Path | None,
+    passphrase_file: Path | None,
     as_json: bool,
 ) -> None:
     """Fetch, and move branches on.
@@ -224,7 +239,7 @@ def pull(
 
     _check_targets(ctx, targets, everything=everything)
     with settings.repository() as repo:
-        place = find_remote(repo.store, where)
+        place = unlockable(find_remote(repo.store, where), key_file, passphrase_file)
         _pull(repo, place, targets, everything=everything, force=force, as_json=as_json, ctx=ctx)
 
 
@@ -252,6 +267,7 @@ def pull(
     help="Only this; may be given several times.",
 )
 @click.option("--endpoint", metavar="URL", help="The service to ask, where it is not the cloud's.")
+@secret_options
 @json_option
 @click.pass_context
 @pass_settings
@@ -263,6 +279,8 @@ def clone(
     path: Path | None,
     targets: tuple[Target, ...],
     endpoint: str | None,
+    key_file: Path | None,
+    passphrase_file: Path | None,
     as_json: bool,
 ) -> None:
     """Make a store from a remote.
@@ -281,6 +299,7 @@ def clone(
         note(f"made a store in {where}")
         place = RemotePlace("", url) if is_bundle(url) else None
         place = place or add_remote(repo.store, DEFAULT, url, endpoint)
+        place = unlockable(place, key_file, passphrase_file)
         _pull(repo, place, targets, everything=not targets, force=False, as_json=as_json, ctx=ctx)
 
 

@@ -33,7 +33,9 @@ a small part of the time for which what is condemned stays."""
 class Remote:
     """A remote in a bucket. For one thread. A context manager, which closes the bucket."""
 
-    def __init__(self, bucket: Bucket, uuid: str, store: Path | None) -> None:
+    def __init__(
+        self, bucket: Bucket, uuid: str, store: Path | None, *, is_encrypted: bool = False
+    ) -> None:
         self.uuid = uuid
         self.workers = Workers()
         self.refs = RemoteRefs(bucket)
@@ -42,6 +44,7 @@ class Remote:
         self.catalog = Catalog(bucket, cache)
         self.objects = RemoteObjects(bucket, self.catalog, self.workers)
         self.bucket = bucket
+        self.is_encrypted = is_encrypted
         self._looked = _now()
         self._salt = b""
 
@@ -53,6 +56,7 @@ class Remote:
 
         *store*: the directory in which indexes are kept; None to keep none. Raises RemoteProblem.
         """
+        outer = bucket
         header = header_of(bucket)
         if header is not None and is_sealed(header):
             bucket = open_sealed(bucket, lock)
@@ -71,7 +75,7 @@ class Remote:
             header = header_of(bucket)
         if header is None:
             raise RemoteProblem("there is no vfs remote", hint="the first push to it makes one")
-        return cls(bucket, decode_header(header), store)
+        return cls(bucket, decode_header(header), store, is_encrypted=bucket is not outer)
 
     def refresh(self) -> None:
         """Learn of the packs that others wrote or removed. Raises RemoteProblem."""

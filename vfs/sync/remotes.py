@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Final
 from vfs.errors import AlreadyExists, InvalidName, NotFound, RemoteProblem
 from vfs.remote.bundle import NewBundle
 from vfs.remote.remote import Remote
+from vfs.remote.unlocking import PLAIN, Lock
 from vfs.remote.urls import check_url, is_bundle, open_bucket
 from vfs.store.store import Store
 
 if TYPE_CHECKING:
     from vfs.ids import ObjectId
+    from vfs.remote.keys import Ask
 
 DEFAULT: Final = "origin"
 _PREFIX: Final = "remote/"
@@ -31,6 +33,14 @@ class RemotePlace:
     name: str
     url: str  # or a bundle's file
     endpoint: str | None = None
+    encrypted: bool = False  # a plain one is refused
+    key_file: str | None = None  # its path; never what is in it
+    ask: Ask | None = None  # gives the secret of an encrypted one; None: there is nobody to ask
+
+    @property
+    def lock(self) -> Lock:
+        """How it is opened."""
+        return Lock(self.ask or PLAIN.ask, self.encrypted)
 
 
 def add_remote(store: Store, name: str, url: str, endpoint: str | None = None) -> RemotePlace:
@@ -65,7 +75,13 @@ def remove_remote(store: Store, name: str) -> None:
 def remote_places(store: Store) -> list[RemotePlace]:
     """Return the remotes that have a name, by name. Raises CorruptObject."""
     return [
-        RemotePlace(name.removeprefix(_PREFIX), str(value.get("url")), value.get("endpoint"))
+        RemotePlace(
+            name.removeprefix(_PREFIX),
+            str(value.get("url")),
+            value.get("endpoint"),
+            value.get("encrypted") is True,
+            value.get("key_file"),
+        )
         for name, value in store.settings.items(_PREFIX)
     ]
 
@@ -99,20 +115,31 @@ def connected(store: Store, place: RemotePlace, *, write: bool = False) -> Itera
     if write and is_bundle(place.url):
         with (
             closing(NewBundle(Path(place.url))) as bundle,
-            Remote.connect(bundle, store=None, make=True) as remote,
+            Remote.connect(bundle, store=None, make=True, lock=place.lock) as remote,
         ):
             yield remote
             bundle.finish()
         return
     keeps = not is_bundle(place.url) and os.access(store.path, os.W_OK)
     with _opened(place, keep=store.path if keeps else None, make=write) as remote:
+        if place.name and remote.is_encrypted:
+            _remember_lock(store, place)
         yield remote
+
+
+def _remember_lock(store: Store, place: RemotePlace) -> None:
+    """Note that a remote is encrypted, so that no plain one is taken for it, and its key's path."""
+    value = store.settings.get(_PREFIX + place.name) or {}
+    known = value | {"encrypted": True}
+    known |= {"key_file": place.key_file} if place.key_file else {}
+    if known != value:
+        store.settings.put(_PREFIX + place.name, known)
 
 
 def _opened(place: RemotePlace, *, keep: Path | None, make: bool) -> Remote:
     bucket = open_bucket(place.url, place.endpoint)
     try:
-        return Remote.connect(bucket, store=keep, make=make)
+        return Remote.connect(bucket, store=keep, make=make, lock=place.lock)
     except BaseException:
         bucket.close()
         raise

@@ -94,3 +94,21 @@ def test_completion_offers_remotes(new_store: Path, shared: str) -> None:
         "VFS_STORE": str(new_store),
     }
     assert CliRunner().invoke(vfs, [], env=env).stdout == "plain,origin\n"
+
+
+def test_an_encrypted_remote(change: Run, shared: str, tmp_path: Path) -> None:
+    key = tmp_path / "key"
+    assert change("remote", "key", str(key)).exit_code == 0
+    assert change("push", "--all", "--encrypt", "--key-file", str(key)).exit_code == 0
+    assert change("push").exit_code == 0  # the key's path is remembered
+    refused = CliRunner().invoke(vfs, ["clone", shared, str(tmp_path / "clone")])
+    assert refused.exit_code == 1
+    assert "encrypted" in refused.stderr
+    arguments = ["clone", shared, str(tmp_path / "other"), "--key-file", str(key)]
+    assert CliRunner().invoke(vfs, arguments).exit_code == 0
+    bundle = str(tmp_path / "b.vfsbundle")
+    arguments = ["push", "data", "--to", bundle, "--key-file", str(key)]
+    assert change(*arguments).exit_code == 0
+    assert b"caf" not in Path(bundle).read_bytes()
+    assert change("fetch", "--all", "--from", bundle).exit_code == 1
+    assert change("fetch", "--all", "--from", bundle, "--key-file", str(key)).exit_code == 0

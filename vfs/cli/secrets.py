@@ -1,0 +1,68 @@
+"""How commands come to the secret of an encrypted remote. It is never on the command line."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+if TYPE_CHECKING:
+    from vfs.remote.secrets import Kind, Secret
+    from vfs.sync.remotes import RemotePlace
+
+VARIABLE: Final = "VFS_PASSPHRASE"
+
+_FileType = click.Path(dir_okay=False, path_type=Path)
+
+
+def secret_options(command: Any) -> Any:
+    """Add the options that name where a secret is; `unlockable` takes them."""
+    command = click.option(
+        "--passphrase-file",
+        metavar="FILE",
+        type=_FileType,
+        help=f"Of an encrypted remote: its passphrase, else ${VARIABLE}, or it is asked for.",
+    )(command)
+    return click.option(
+        "--key-file", metavar="FILE", type=_FileType, help="Of an encrypted remote: its key."
+    )(command)
+
+
+def unlockable(
+    place: RemotePlace,
+    key_file: Path | None,
+    passphrase_file: Path | None,
+    *,
+    encrypt: bool = False,
+) -> RemotePlace:
+    """Return a remote with what opens it. Who names a secret, takes no plain remote."""
+    from vfs.remote.secrets import passphrase, read_key_file, read_passphrase_file
+
+    def ask(kind: Kind | None) -> Secret:
+        if passphrase_file is not None:
+            return read_passphrase_file(passphrase_file)
+        if key := str(key_file or place.key_file or ""):
+            return read_key_file(Path(key))
+        if text := os.environ.get(VARIABLE):
+            return passphrase(text)
+        if kind == "key file" or not sys.stdin.isatty():
+            from vfs.errors import RemoteProblem
+
+            raise RemoteProblem(
+                f"the remote is encrypted, and its {kind or 'secret'} was not given",
+                hint=f"--key-file FILE, --passphrase-file FILE, or {VARIABLE}",
+            )
+        again = kind is None
+        typed = click.prompt("Passphrase", hide_input=True, confirmation_prompt=again, err=True)
+        return passphrase(typed)
+
+    return replace(
+        place,
+        ask=ask,
+        encrypted=place.encrypted or encrypt or bool(key_file or passphrase_file),
+        key_file=str(key_file.absolute()) if key_file else place.key_file,
+    )
