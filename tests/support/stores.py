@@ -10,6 +10,7 @@ from pathlib import Path
 
 from vfs.errors import CorruptObject
 from vfs.ids import ObjectId, object_id
+from vfs.store import readahead
 from vfs.store.layout import Kind, Location, number_key, unpack_location
 from vfs.store.store import Store
 
@@ -59,13 +60,21 @@ def locate(store: Store, oid: ObjectId) -> Location:
 
 
 def file_offset(store: Store, oid: ObjectId) -> int:
-    """Return where in data.mdb the segment begins that holds the object."""
+    """Return where in data.mdb the segment begins that holds the object.
+
+    Not where its bytes are first found: a page that LMDB has freed may have them, too.
+    """
     place = locate(store, oid)
     with store._env.read() as txn:
-        block = bytes(txn.get(number_key(place.block), db=store._env.tables["blocks"]) or b"")
-    start = (store.path / "data.mdb").read_bytes().find(block)
-    assert start >= 0
-    return start + place.at
+        block = txn.get(number_key(place.block), db=store._env.tables["blocks"])
+        assert block is not None
+        address = readahead._address(block)
+    for line in Path("/proc/self/maps").read_text().splitlines():
+        span, _, offset, *_ = line.split()
+        start, end = (int(part, 16) for part in span.split("-"))
+        if start <= address < end:
+            return address - start + int(offset, 16) + place.at
+    raise AssertionError("the block is in no map")
 
 
 def flip_byte(path: Path, offset: int) -> None:
