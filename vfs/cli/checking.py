@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from vfs.cli import output
 from vfs.cli.command import Command, Settings, json_option, note, pass_settings
+from vfs.cli.progress import stage_progress
 from vfs.cli.targets import remote_option
 
 if TYPE_CHECKING:
-    from vfs.repo.fsck import Damage, Progress, Report
-    from vfs.repo.fsck.report import OnProgress
+    from vfs.repo.fsck import Damage, Report
     from vfs.repo.repair import Repair
     from vfs.repo.repair.sources import Source
-
-_REFRESHES_PER_S: Final = 10
+    from vfs.repo.stages import OnStage
 
 
 @click.command(
@@ -109,14 +106,14 @@ def fsck(
         raise click.UsageError("a remote is not repaired: push to a new one", ctx)
     begun = time.monotonic()
     done = None
-    with _progress() as on_progress:
+    with stage_progress() as on_stage:
         if where is not None:
-            report = _check_remote(settings, where, on_progress, data=data)
+            report = _check_remote(settings, where, on_stage, data=data)
         elif repair:
-            mended = _repair(settings.store, copies, dry_run, on_progress)
+            mended = _repair(settings.store, copies, dry_run, on_stage)
             report, done = mended.report, mended.done
         else:
-            report = check_store(settings.store, data=data, on_progress=on_progress)
+            report = check_store(settings.store, data=data, on_stage=on_stage)
     if as_json:
         output.write_json(_record(report) | ({} if done is None else {"repaired": done}))
     else:
@@ -129,7 +126,7 @@ def fsck(
 
 
 def _repair(
-    store: Path, copies: tuple[str, ...], dry_run: bool, on_progress: OnProgress | None
+    store: Path, copies: tuple[str, ...], dry_run: bool, on_stage: OnStage | None
 ) -> Repair:
     """Repair from what *copies* are: stores and backups that are there, else remotes."""
     from vfs.remote.urls import is_bundle
@@ -147,11 +144,11 @@ def _repair(
 
             others = [opened.enter_context(repair_source(store, where)) for where in remote]
         paths = [Path(copy) for copy in local]
-        return repair_store(store, paths, others, dry_run=dry_run, on_progress=on_progress)
+        return repair_store(store, paths, others, dry_run=dry_run, on_stage=on_stage)
 
 
 def _check_remote(
-    settings: Settings, where: str, on_progress: OnProgress | None, *, data: bool
+    settings: Settings, where: str, on_stage: OnStage | None, *, data: bool
 ) -> Report:
     import tempfile
 
@@ -163,7 +160,7 @@ def _check_remote(
         connected(repo.store, find_remote(repo.store, where or None)) as remote,
         tempfile.TemporaryDirectory() as temporary,
     ):
-        return check_remote(remote, Path(temporary), data=data, on_progress=on_progress)
+        return check_remote(remote, Path(temporary), data=data, on_stage=on_stage)
 
 
 def _record(report: Report) -> dict[str, Any]:
@@ -198,40 +195,3 @@ def _summary(report: Report, duration: float, *, data: bool) -> str:
         verdict += f" ({pending:,} not yet overwritten: vfs erase --resume)"
     less = "" if data else " (content was not read: --data)"
     return f"checked {checked} in {output.seconds(duration)}: {verdict}{less}"
-
-
-@contextmanager
-def _progress() -> Iterator[OnProgress | None]:
-    """Show a bar on standard error where that is a terminal; it is gone at the end."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from rich.progress import BarColumn, SpinnerColumn, TextColumn
-    from rich.progress import Progress as Bars
-
-    with Bars(
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=None),
-        TextColumn("{task.fields[done]}", style="progress.download"),
-        console=output.console(stderr=True),
-        transient=True,
-        expand=True,
-        refresh_per_second=_REFRESHES_PER_S,
-    ) as bars:
-        task = bars.add_task("the store", total=None, done="")
-
-        def show(progress: Progress) -> None:
-            of = output.size if progress.is_bytes else "{:,}".format
-            done = of(progress.done) if progress.done else ""
-            if progress.total:
-                done += f" of {of(progress.total)}"
-            bars.update(
-                task,
-                description=output.printable(progress.stage),
-                completed=progress.done,
-                total=progress.total or None,
-                done=done,
-            )
-
-        yield show

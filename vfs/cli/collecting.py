@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import re
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,6 +11,7 @@ import click
 
 from vfs.cli import output
 from vfs.cli.command import Command, Settings, json_option, note, pass_settings
+from vfs.cli.progress import stage_progress
 from vfs.cli.remotegc import check_usage, collect_remote, write_report
 from vfs.cli.targets import TargetType, remote_option
 from vfs.clock import iso
@@ -20,10 +19,9 @@ from vfs.model.names import Target
 
 if TYPE_CHECKING:
     from vfs.repo.gc import Report, Rules
-    from vfs.repo.gc.report import OnStage
+    from vfs.repo.stages import OnStage
     from vfs.store.store import Store
 
-_REFRESHES_PER_S: Final = 10
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400, "y": 365 * 86_400}
 _DURATION: Final = re.compile(r"(\d{1,6})([smhdwy]?)")
 
@@ -148,7 +146,7 @@ def gc(
     """
     check_usage(ctx, where, retention=retention, of_store=compact or auto is not None)
     if where is not None:
-        with _progress() as on_stage:
+        with stage_progress() as on_stage:
             done = collect_remote(
                 settings,
                 where,
@@ -174,7 +172,7 @@ def gc(
             return
         options = Collection(keep_s=keep, repack_share=repack / 100)
         given_back = None
-        with _progress() as on_stage:
+        with stage_progress() as on_stage:
             if dry_run:
                 report = preview(repo.store, options, on_stage)
             else:
@@ -197,7 +195,7 @@ def gc(
 
 def _compact(store: Store, on_stage: OnStage) -> int:
     """Give free pages to the disk; return how many bytes it got."""
-    from vfs.repo.gc.report import Stage
+    from vfs.repo.stages import Stage
 
     def on_progress(done: int, total: int) -> None:
         on_stage(Stage("compacting", done, total))
@@ -262,34 +260,6 @@ def _record(report: Report, *, dry_run: bool) -> dict[str, Any]:
         "damaged_blocks": report.unrepaired,
         "pinned": report.pinned,
     }
-
-
-@contextmanager
-def _progress() -> Iterator[OnStage]:
-    """Show a bar on standard error where that is a terminal; it is gone at the end."""
-    if not sys.stderr.isatty():
-        yield lambda _: None
-        return
-    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
-
-    with Progress(
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=None),
-        TextColumn("{task.fields[done]}", style="progress.download"),
-        console=output.console(stderr=True),
-        transient=True,
-        expand=True,
-        refresh_per_second=_REFRESHES_PER_S,
-    ) as bars:
-        task = bars.add_task("", total=None, done="")
-        yield lambda stage: bars.update(
-            task,
-            description=stage.name,
-            completed=stage.done,
-            total=stage.total or None,
-            done=f"{stage.done:,}" if stage.done else "",
-        )
 
 
 def _count(name: str, what: str) -> Callable[[Any], Any]:

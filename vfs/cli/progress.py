@@ -14,6 +14,7 @@ from vfs.cli import output
 
 if TYPE_CHECKING:
     from vfs.repo.importer import Progress
+    from vfs.repo.stages import OnStage, Stage
     from vfs.sync import progress as transfers
 
 REFRESHES_PER_S: Final = 10
@@ -129,3 +130,39 @@ def transfer_progress() -> Iterator[transfers.Progress]:
         return
     with Bar("objects") as bar:
         yield bar
+
+
+@contextmanager
+def stage_progress() -> Iterator[OnStage]:
+    """Show a bar for what goes over a store in stages, as `progress` does."""
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
+
+    with Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=None),
+        TextColumn("{task.fields[done]}", style="progress.download"),
+        console=output.console(stderr=True),
+        transient=True,
+        expand=True,
+        refresh_per_second=REFRESHES_PER_S,
+    ) as bars:
+        task = bars.add_task("", total=None, done="")
+
+        def show(stage: Stage) -> None:
+            of = output.size if stage.is_bytes else "{:,}".format
+            done = of(stage.done) if stage.done else ""
+            if stage.total:
+                done += f" of {of(stage.total)}"
+            bars.update(
+                task,
+                description=output.printable(stage.name),
+                completed=stage.done,
+                total=stage.total or None,
+                done=done,
+            )
+
+        yield show

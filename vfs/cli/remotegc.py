@@ -11,7 +11,7 @@ from vfs.cli.command import Settings, note
 from vfs.clock import iso
 
 if TYPE_CHECKING:
-    from vfs.repo.gc.report import OnStage
+    from vfs.repo.stages import OnStage
     from vfs.sync.collecting import Report
 
 
@@ -37,12 +37,12 @@ def collect_remote(
 ) -> Report:
     """Collect the garbage of a remote, or with *dry_run* find out what that would do."""
     from vfs.repo.gc import load_rules
-    from vfs.repo.gc.report import Stage
+    from vfs.repo.stages import Stage
     from vfs.sync.collecting import Options, collect, preview
     from vfs.sync.remotes import connected, find_remote
 
     def on_progress(what: str, done: int) -> None:
-        on_stage(Stage(what, done, 0))
+        on_stage(Stage(what, done))
 
     with settings.repository(readonly=True) as repo:
         rules = load_rules(repo.store.settings)

@@ -16,8 +16,9 @@ from vfs.remote.layout import PACK_MAX_BYTES, PACKS, PackId, PackIndex, pack_nam
 from vfs.repo.fsck.findings import Findings
 from vfs.repo.fsck.places import Places
 from vfs.repo.fsck.refs import Versions
-from vfs.repo.fsck.report import DAMAGES_MAX, Damage, OnProgress, Progress, Report
+from vfs.repo.fsck.report import DAMAGES_MAX, Damage, Report
 from vfs.repo.fsck.trees import TreeCheck
+from vfs.repo.stages import OnStage, Stage
 from vfs.store.layout import Kind
 from vfs.sync.graph import below
 
@@ -33,14 +34,14 @@ DEPTH_MAX: Final = 100_000  # of Python calls: directories may be nested as deep
 
 
 def check_remote(
-    remote: Remote, temporary: Path, *, data: bool, on_progress: OnProgress | None = None
+    remote: Remote, temporary: Path, *, data: bool, on_stage: OnStage | None = None
 ) -> Report:
     """Check a remote; with *data* the bytes of every object, too.
 
     *temporary*: a directory for what does not fit into memory. Raises RemoteUnavailable.
     """
     report = Report()
-    findings = _Findings(remote, _Line(report, on_progress), temporary)
+    findings = _Findings(remote, _Line(report, on_stage), temporary)
     depth = sys.getrecursionlimit()
     sys.setrecursionlimit(DEPTH_MAX)
     try:
@@ -55,9 +56,9 @@ def check_remote(
 class _Line:
     """Puts what is found into a report."""
 
-    def __init__(self, report: Report, on_progress: OnProgress | None) -> None:
+    def __init__(self, report: Report, on_stage: OnStage | None) -> None:
         self._report = report
-        self._on_progress = on_progress
+        self._on_stage = on_stage
         self._stage = ""
 
     def begin(self, stage: str) -> None:
@@ -65,8 +66,8 @@ class _Line:
         self.progress(0)
 
     def progress(self, done: int, total: int = 0, *, is_bytes: bool = False) -> None:
-        if self._on_progress is not None:
-            self._on_progress(Progress(self._stage, done, total, is_bytes))
+        if self._on_stage is not None:
+            self._on_stage(Stage(self._stage, done, total, is_bytes))
 
     def damage(self, damage: Damage) -> None:
         if len(self._report.damages) < DAMAGES_MAX:

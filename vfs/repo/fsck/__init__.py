@@ -5,6 +5,6 @@ process that reads a damaged page, and tells what it found.
 """
 
 from vfs.repo.fsck.api import check_store
-from vfs.repo.fsck.report import Damage, Progress, Report
+from vfs.repo.fsck.report import Damage, Report
 
-__all__ = ["Damage", "Progress", "Report", "check_store"]
+__all__ = ["Damage", "Report", "check_store"]

@@ -16,8 +16,9 @@ from typing import IO, Any, Final
 
 import vfs
 from vfs.errors import StoreError, VfsError
-from vfs.repo.fsck.report import Damage, OnProgress, Progress, Report
+from vfs.repo.fsck.report import Damage, Report
 from vfs.repo.fsck.run import RECORDER_BYTES
+from vfs.repo.stages import OnStage, Stage
 
 DEATHS_MAX: Final = 16
 """A damaged page of LMDB kills whoever reads it: so many times, the check goes on behind it."""
@@ -35,12 +36,12 @@ main()
 _READ_BYTES: Final = 1 << 16
 
 
-def check_store(path: Path, *, data: bool, on_progress: OnProgress | None = None) -> Report:
+def check_store(path: Path, *, data: bool, on_stage: OnStage | None = None) -> Report:
     """Check the store at *path*; with *data* the bytes of every object, too.
 
     Raises StoreError when there is no store.
     """
-    check = _Checking(path, data=data, on_progress=on_progress)
+    check = _Checking(path, data=data, on_stage=on_stage)
     for _ in range(DEATHS_MAX):
         if check.run():
             return check.report
@@ -53,11 +54,11 @@ def check_store(path: Path, *, data: bool, on_progress: OnProgress | None = None
 class _Checking:
     """One check, in as many processes as it takes."""
 
-    def __init__(self, path: Path, *, data: bool, on_progress: OnProgress | None) -> None:
+    def __init__(self, path: Path, *, data: bool, on_stage: OnStage | None) -> None:
         self.report = Report()
         self._path = path
         self._data = data
-        self._on_progress = on_progress
+        self._on_stage = on_stage
         self._told: set[str] = set()
         self._stage = ""
         self._is_done = False
@@ -137,12 +138,12 @@ class _Checking:
     def _take(self, kind: str, value: Any) -> None:
         if kind == "damage":
             self.note(Damage.of_record(value))
-        elif kind == "progress" and self._on_progress is not None:
-            self._on_progress(Progress(*value))
+        elif kind == "progress" and self._on_stage is not None:
+            self._on_stage(Stage(*value))
         elif kind == "stage":
             self._stage = value
-            if self._on_progress is not None:
-                self._on_progress(Progress(value, 0, 0, is_bytes=False))
+            if self._on_stage is not None:
+                self._on_stage(Stage(value))
         elif kind == "untold":
             self.report.untold += 1
         elif kind == "counts":

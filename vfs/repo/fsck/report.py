@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal
 
 PLACES_MAX: Final = 20
 """Places that are named of one damage; the others are counted."""
@@ -62,15 +61,3 @@ class Report:
     def is_clean(self) -> bool:
         """Say whether nothing is damaged."""
         return not self.damages
-
-
-class Progress(NamedTuple):
-    """How far a check is."""
-
-    stage: str  # what is being looked at
-    done: int
-    total: int  # 0 where nobody knows
-    is_bytes: bool
-
-
-OnProgress = Callable[[Progress], None]

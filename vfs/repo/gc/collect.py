@@ -18,10 +18,11 @@ from vfs.errors import Conflict, CorruptObject, StoreError, StoreFull
 from vfs.repo import identity
 from vfs.repo.gc.lock import collecting
 from vfs.repo.gc.mark import Marker
-from vfs.repo.gc.report import Expired, OnStage, Report, Stage
+from vfs.repo.gc.report import Expired, Report
 from vfs.repo.gc.retention import load_rules
 from vfs.repo.gc.roots import RootFinder, Roots, overlay_contents, overlay_trees
 from vfs.repo.importer.index import OldIndex
+from vfs.repo.stages import OnStage, Stage
 from vfs.store.layout import number_key
 from vfs.store.marks import TREE, Marks
 from vfs.store.pruned import Pruned
@@ -124,11 +125,11 @@ class _Collecting:
         self._let_go()
         assert self._marks is not None
         garbage = self._store.garbage(self._marks)
-        self._on_stage(Stage("condemning", 0, 0))
+        self._on_stage(Stage("condemning"))
         garbage.condemn()
         self._store.writers.await_older(on_wait)
         self._mark_again()
-        self._on_stage(Stage("removing objects", 0, 0))
+        self._on_stage(Stage("removing objects"))
         garbage.pardon()
         amount = garbage.remove()
         self._counted(amount.objects, amount.bytes, amount.stored)
@@ -153,7 +154,7 @@ class _Collecting:
         shown = shown_slots(self._store.path)
         with self._store.held() as held, _told():
             if self._marks is None:
-                self._on_stage(Stage("reading the index", 0, 0))
+                self._on_stage(Stage("reading the index"))
                 self._marks = Marks(held.keys("objects"))
             roots = RootFinder(held, rules, shown, self._since_ns).find()
             marker = Marker(self._marks, held.is_erased, self._on_node)
@@ -182,7 +183,7 @@ class _Collecting:
     def _on_node(self) -> None:
         self._nodes += 1
         if not self._nodes % _TOLD_EVERY:
-            self._on_stage(Stage("reading what is kept", self._nodes, 0))
+            self._on_stage(Stage("reading what is kept", self._nodes))
 
     # what has expired
 

@@ -2,22 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from vfs.ids import ObjectId
-
-
-class Stage(NamedTuple):
-    """How far a collection is."""
-
-    name: str
-    done: int
-    total: int  # 0 where that is not known
-
-
-OnStage = Callable[[Stage], None]
 
 
 class Expired(NamedTuple):

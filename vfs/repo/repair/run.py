@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Final
 from vfs.clock import now_ns
 from vfs.repo import identity
 from vfs.repo.fsck import Damage, Report, check_store
-from vfs.repo.fsck.report import OnProgress
 from vfs.repo.gc.lock import collecting
 from vfs.repo.repair.numbers import repair_numbers
 from vfs.repo.repair.objects import drop_malformed, repair_objects
 from vfs.repo.repair.refs import repair_references
 from vfs.repo.repair.sources import Source, open_source
+from vfs.repo.stages import OnStage
 from vfs.store.store import Store
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def repair_store(
     others: Sequence[Source] = (),
     *,
     dry_run: bool = False,
-    on_progress: OnProgress | None = None,
+    on_stage: OnStage | None = None,
 ) -> Repair:
     """Mend what is damaged in the store at *path*, from itself, from *copies* and from *others*.
 
@@ -57,16 +57,16 @@ def repair_store(
         if not dry_run and (path / "data.mdb").is_file():
             alone.enter_context(collecting(path))
         sources = [*(alone.enter_context(open_source(copy, path)) for copy in copies), *others]
-        return _repair(path, sources, dry_run=dry_run, on_progress=on_progress)
+        return _repair(path, sources, dry_run=dry_run, on_stage=on_stage)
 
 
 def _repair(
-    path: Path, sources: Sequence[Source], *, dry_run: bool, on_progress: OnProgress | None
+    path: Path, sources: Sequence[Source], *, dry_run: bool, on_stage: OnStage | None
 ) -> Repair:
     repair = Repair()
     before: list[Damage] = []
     for _ in range(1 if dry_run else ROUNDS_MAX):
-        repair.report = report = check_store(path, data=True, on_progress=on_progress)
+        repair.report = report = check_store(path, data=True, on_stage=on_stage)
         kinds = {damage.kind for damage in report.damages}
         if report.is_clean or "lmdb" in kinds or report.damages == before:
             break

@@ -13,8 +13,9 @@ from tests.support.stores import start_child
 from vfs.errors import StoreError
 from vfs.model.overlay import ROOT_INO
 from vfs.repo.branches import commit_overlay
-from vfs.repo.fsck import Progress, Report, check_store
+from vfs.repo.fsck import Report, check_store
 from vfs.repo.repository import Repository
+from vfs.repo.stages import Stage
 
 IMPORT = """
 import sys
@@ -34,8 +35,8 @@ def assert_clean(report: Report) -> None:
 
 @pytest.mark.parametrize("data", [False, True])
 def test_a_full_store_is_clean(full: Path, data: bool) -> None:
-    stages: list[Progress] = []
-    report = check_store(full, data=data, on_progress=stages.append)
+    stages: list[Stage] = []
+    report = check_store(full, data=data, on_stage=stages.append)
     assert_clean(report)
     assert report.counts["versions"] == 5
     assert report.counts["overlays"] == 4
