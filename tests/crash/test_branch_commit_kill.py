@@ -22,27 +22,14 @@ WRITES_MAX = 20
 
 # Dies at its n-th write to the store, before or after it; says how far it came otherwise.
 CHILD = """
-import os, sys
+import sys
 from pathlib import Path
+from tests.support.dying import die_at_write
 from vfs.repo.branches import commit_overlay
 from vfs.repo.repository import Repository
-from vfs.store.environment import Environment
-
-left, when = int(sys.argv[2]), sys.argv[3]
-write = Environment.write
-
-def counted(self, change):
-    global left
-    left -= 1
-    if not left and when == "before":
-        os._exit(9)
-    result = write(self, change)
-    if not left:
-        os._exit(9)
-    return result
 
 with Repository.open(Path(sys.argv[1])) as repo:
-    Environment.write = counted
+    die_at_write(int(sys.argv[2]), sys.argv[3])
     done = commit_overlay(repo, "data", "main", message=sys.argv[4], author="a")
     print(done.changed)
 """

@@ -17,27 +17,16 @@ WRITES_MAX = 20
 
 # Dies at its n-th write to the store, before or after it; says what it did otherwise.
 CHILD = """
-import os, sys
+import sys
 from pathlib import Path
+from tests.support.dying import die_at_write
 from vfs.repo.merge import Order, Source, merge, cherry_pick
 from vfs.repo.repository import Repository
-from vfs.store.environment import Environment
 
-left, when, what = int(sys.argv[2]), sys.argv[3], sys.argv[4]
-write = Environment.write
-
-def counted(self, change):
-    global left
-    left -= 1
-    if not left and when == "before":
-        os._exit(9)
-    result = write(self, change)
-    if not left:
-        os._exit(9)
-    return result
+what = sys.argv[4]
 
 with Repository.open(Path(sys.argv[1])) as repo:
-    Environment.write = counted
+    die_at_write(int(sys.argv[2]), sys.argv[3])
     order = Order(data_set="data", branch="main", author="a")
     exp = [repo.resolve("data", name).commit for name in ("exp", "exp~1")]
     sources = [Source(commit=oid, name="exp", label="exp") for oid in exp]
