@@ -141,6 +141,13 @@ def _absolute(path: Path) -> Path:
     type=DirectoryType(),
     help="With --remote: where fetched data is kept. [default: one for each URL in ~/.cache/vfs]",
 )
+@click.option(
+    "--cache-size",
+    metavar="SIZE",
+    type=SizeType(),
+    help="With --remote: what the cache may take, such as 50G; later mounts keep to it. [default: "
+    "20G, or half of what is free on its disk]",
+)
 @click.option("--offline", is_flag=True, help="With --remote: show what was fetched, ask for none.")
 @click.option(
     "--timeout",
@@ -163,6 +170,7 @@ def mount(
     dirty_limit: int,
     where: str | None,
     cache: Path | None,
+    cache_size: int | None,
     offline: bool,
     timeout: float,
 ) -> None:
@@ -191,9 +199,11 @@ def mount(
     target, mountpoint = _split(arguments)
     store, patience = _absolute(settings.store), None
     if where is not None:
-        store, patience = _cache(settings, where, cache, target, timeout, offline=offline)
-    elif cache is not None or offline:
-        raise click.UsageError("--cache and --offline go with --remote")
+        store, patience = _cache(
+            settings, where, cache, cache_size, target, timeout, offline=offline
+        )
+    elif cache is not None or cache_size is not None or offline:
+        raise click.UsageError("--cache, --cache-size and --offline go with --remote")
     from vfs.daemon import MountSpec
     from vfs.daemon import mount as start
 
@@ -224,6 +234,7 @@ def _cache(
     settings: Settings,
     where: str,
     cache: Path | None,
+    cache_size: int | None,
     target: Target | None,
     timeout: float,
     *,
@@ -244,7 +255,7 @@ def _cache(
     path = _absolute(cache) if cache is not None else default_cache(place.url)
     patience = Patience(timeout, offline)
     if not offline:
-        make_cache(path, place)
+        make_cache(path, place, cache_size)
         refresh_cache(path, patience, target.data_set if target else None)
     return path, patience
 

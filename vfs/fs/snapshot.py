@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from vfs.errors import CorruptObject, IsADirectory, NoData, NotFound, NotSupported, ReadOnly
 from vfs.fs.attrs import BLOCK_BYTES, FOREVER, Attr, Statfs, directory_attr, file_attr
+from vfs.fs.lookahead import LookAhead
 from vfs.fs.nodes import is_position, position, split_position
 from vfs.fs.past import Past, Subject
 from vfs.fs.trace import paths_of
@@ -57,6 +58,10 @@ class Snapshots:
         self._newest_slot = 0  # of those that were looked at here
         self._past = Past(repo)
         self._only: Slot | None = None  # the version that all of this is, if there is but one
+        supply = repo.store.bring
+        self._lookahead = (
+            None if supply is None else LookAhead(self._files, supply, repo.reader.has)
+        )
 
     # directories
 
@@ -131,6 +136,11 @@ class Snapshots:
 
     # the calls of a View
 
+    @property
+    def is_working(self) -> bool:
+        supply = self.repo.store.bring
+        return supply is not None and supply.is_working
+
     def lookup(self, parent: int, name: bytes) -> Attr:
         if name == b"." and not is_position(parent):
             return self.getattr(parent)
@@ -194,6 +204,8 @@ class Snapshots:
     def read(self, node: int, offset: int, length: int) -> bytes:
         entry = self.file(node)
         try:
+            if self._lookahead is not None:
+                self._lookahead.note(entry, offset, length)
             return self._files.read(entry, offset, length)
         except CorruptObject as error:
             where = paths_of(self.repo, entry)

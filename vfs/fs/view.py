@@ -18,6 +18,10 @@ class View(Protocol):
     the node id at first, and `number` once the kernel has asked `getattr`.
     """
 
+    @property
+    def is_working(self) -> bool:
+        """Say whether threads of this process are at work, which need the interpreter's lock."""
+
     def lookup(self, parent: int, name: bytes) -> Attr:
         """Return the attributes of *name* in a directory. Knows `.` and `..`."""
 

@@ -18,6 +18,7 @@ import errno
 import fcntl
 import os
 import select
+import signal
 import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from vfs.fs.view import View
 
 DEVICE: Final = "/dev/fuse"
+GLANCE_SECONDS: Final = 0.02  # of waiting in vain while threads of a worker have work
 FUSE_DEV_IOC_CLONE: Final = 0x8004E500  # _IOR(229, 0, uint32_t), linux/fuse.h
 FUSE_NOTIFY_RESEND: Final = 7
 RESEND_MESSAGE: Final = struct.pack("IiQ", 16, FUSE_NOTIFY_RESEND, 0)  # struct fuse_out_header
@@ -84,10 +86,20 @@ class Session:
         # The first request is waited for with poll(2), not in read(2): the buffer it is read into
         # is not in memory yet, and the kernel fails a request with EIO that it can't copy because
         # the process that takes it was killed and may fault nothing in any more.
-        first = select.poll()
-        first.register(self._fd, select.POLLIN)
-        first.poll()
-        loop.run(lambda _: True)
+        requests = select.poll()
+        requests.register(self._fd, select.POLLIN)
+        requests.poll()
+        signal.signal(signal.SIGALRM, lambda *_: None)
+
+        def let_others_work(_: int) -> bool:
+            if view.is_working:
+                requests.poll()
+                # Another worker may take the request, and read(2) then waits for the next one, with
+                # the interpreter's lock, which threads of this process need. A signal ends it.
+                signal.setitimer(signal.ITIMER_REAL, GLANCE_SECONDS)
+            return True
+
+        loop.run(let_others_work)
 
     def resend(self) -> bool:
         """Have all requests handed out again that were read and not answered; False: can't be had.

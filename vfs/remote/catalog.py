@@ -27,7 +27,7 @@ from vfs.remote.parallel import Workers
 
 
 class Catalog:
-    """The indexes of one remote. For one thread."""
+    """The indexes of one remote. For one thread; `find` and `within` for any, beside that one."""
 
     def __init__(self, bucket: Bucket, cache: Path | None) -> None:
         """*cache*: a directory for the indexes, made when there is one to keep; None: keep none."""
@@ -93,10 +93,11 @@ class Catalog:
 
     def find(self, oid: ObjectId, *, is_node: bool) -> Place | None:
         """Return where an object is, or None. A node counts only where it was packed as one."""
-        if self._last is not None and (place := self._last.find(oid, is_node=is_node)) is not None:
+        last = self._last
+        if last is not None and (place := last.find(oid, is_node=is_node)) is not None:
             return place
-        for index in list(self._indexes.values()):
-            if index is not self._last and (place := index.find(oid, is_node=is_node)) is not None:
+        for index in tuple(self._indexes.values()):  # others may come meanwhile
+            if index is not last and (place := index.find(oid, is_node=is_node)) is not None:
                 self._last = index
                 return place
         return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -27,3 +27,23 @@ class ObjectSink(Protocol):
         self, chunks: Sequence[bytes | memoryview], runs: Sequence[int] | None = None
     ) -> list[ObjectId]:
         """Add the chunks of files; return their ids."""
+
+
+class Supply(Protocol):
+    """Where the objects come from that a store lacks."""
+
+    @property
+    def is_working(self) -> bool:
+        """Say whether threads of this process are at work, which need the interpreter's lock."""
+
+    def __call__(self, oid: ObjectId) -> None:
+        """Store an object. Raises VfsError."""
+
+    def expect(self, ids: Iterable[ObjectId]) -> None:
+        """Begin to store objects that are going to be read. Waits for nothing, raises nothing."""
+
+    def touched(self, block: int) -> None:
+        """Note that somebody read from a block."""
+
+    def close(self) -> None:
+        """Store nothing any more."""

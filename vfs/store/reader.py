@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from vfs import counts
@@ -18,8 +17,10 @@ if TYPE_CHECKING:
     import lmdb
 
     from vfs.store.environment import Environment
+    from vfs.store.objects import Supply
 
 CACHE_BYTES: Final = 16 << 20
+_TRIES: Final = 3
 _CACHED_MIN_BYTES: Final = 32 << 10
 """Smaller segments are cheap to decompress again, and seldom asked for again."""
 
@@ -32,7 +33,7 @@ class Reader:
         env: Environment,
         *,
         cache_bytes: int = CACHE_BYTES,
-        bring: Callable[[ObjectId], None] | None = None,
+        bring: Supply | None = None,
     ) -> None:
         """*bring* is called for an object that is missing, and stores it or raises VfsError."""
         self._env = env
@@ -48,8 +49,11 @@ class Reader:
         data = self._stored(oid, must=self._bring is None)
         if data is None and self._bring is not None:
             counts.count(counts.FETCHES)
-            self._bring(oid)
-            data = self._stored(oid, must=True)
+            for left in reversed(range(_TRIES)):  # it may be evicted before it is read
+                self._bring(oid)
+                data = self._stored(oid, must=not left)
+                if data is not None:
+                    break
         if data is None or object_id(data) != oid:
             raise CorruptObject(f"the object {oid.hex()} is damaged")
         return data
@@ -101,6 +105,8 @@ class Reader:
             return self.stored(txn, place, 0, place.stored)
 
     def _fetch(self, txn: lmdb.Transaction[memoryview], place: Location) -> bytes:
+        if self._bring is not None:
+            self._bring.touched(place.block)
         if not place.compressed:
             return bytes(self.stored(txn, place, place.offset, place.size))
         segment = self._segments.get((place.block, place.at))

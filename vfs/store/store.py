@@ -32,11 +32,13 @@ from vfs.store.writers import Writers
 if TYPE_CHECKING:
     import lmdb
 
+    from vfs.store.clock import Clock
     from vfs.store.compact import CompactReport, ScrubReport
     from vfs.store.environment import Table, Txn
     from vfs.store.garbage import Garbage
     from vfs.store.held import HeldStore
     from vfs.store.marks import Marks
+    from vfs.store.objects import Supply
     from vfs.store.pages import OnProgress
     from vfs.store.repack import Repacker
 
@@ -93,7 +95,7 @@ class Store:
         self.pruned = PrunedTable(env)
         self.settings = Settings(env)
         self.tracking = Tracking(env, self.refs, self.settings)
-        self.bring: Callable[[ObjectId], None] | None = None  # what is missing, for readers
+        self.bring: Supply | None = None  # of what is missing, for readers
         self._env = env
         self._identity, self._secret = identity, secret
 
@@ -193,6 +195,8 @@ class Store:
 
     def close(self) -> None:
         """Close the store."""
+        if self.bring is not None:
+            self.bring.close()
         self._env.close()
 
     def __enter__(self) -> Self:
@@ -272,6 +276,15 @@ class Store:
                 left = self.erasures.pending(len(damaged))
                 return [oid for oid in damaged if oid in left]  # the others somebody else has done
             damaged += remove_objects(self._env, dead, self.erasures.settle_in, on_progress)
+
+    def evict(self, clock: Clock, size: int) -> bool:
+        """Remove chunks that take about *size* bytes, those first that nobody read.
+
+        For a store that may lack them. False where another process does. Raises StoreFull.
+        """
+        from vfs.store.evicting import evict  # noqa: PLC0415 - of caches alone
+
+        return evict(self._env, clock, size)
 
     def scratch(self) -> Scratch:
         """Return a context with a sorted map on the store's disk."""

@@ -19,7 +19,7 @@ from vfs.store.pruned import Pruned
 from vfs.store.refs import RefChange
 from vfs.store.store import PROMISED, Store
 from vfs.sync.fetch import ROWS_AT_ONCE, Wanted, ref_heads
-from vfs.sync.ondemand import OnDemand, Patience, Source
+from vfs.sync.ondemand import LIMIT_BYTES, OnDemand, Patience, Source
 from vfs.sync.push import tracked
 from vfs.sync.remotes import DEFAULT, RemotePlace
 
@@ -51,9 +51,10 @@ def open_cache(path: Path, patience: Patience) -> Repository:
         raise
 
 
-def make_cache(path: Path, place: RemotePlace) -> None:
-    """See to it that *path* is a cache of the remote at *place*.
+def make_cache(path: Path, place: RemotePlace, limit: int | None = None) -> None:
+    """See to it that *path* is a cache of the remote at *place*, of at most *limit* bytes.
 
+    Without a limit it keeps the one it has; a new one gets LIMIT_BYTES, or half of what is free.
     Raises RemoteProblem, RemoteUnavailable, and StoreError where something else is.
     """
     bucket = open_bucket(place.url, place.endpoint)
@@ -62,9 +63,10 @@ def make_cache(path: Path, place: RemotePlace) -> None:
     with suppress(AlreadyExists):
         Store.create(path).close()
     with Store.open(path, partial=True) as store:
-        value = {"url": place.url, "uuid": uuid}
+        value: dict[str, str | int] = {"url": place.url, "uuid": uuid}
         value |= {"endpoint": place.endpoint} if place.endpoint else {}
         there = store.settings.get(PROMISED)
+        value["limit"] = limit or (there or {}).get("limit") or _default_limit(store)
         if there is not None and there.get("uuid") == uuid:
             store.promise(value)  # the same remote, perhaps by another way
         elif there is not None:
@@ -132,4 +134,15 @@ def _source(store: Store) -> Source:
     value = store.settings.get(PROMISED)
     if value is None:
         raise StoreError(f"{store.path} is no cache of a remote", hint="give another --cache")
-    return Source(str(value.get("url")), value.get("endpoint"), str(value.get("uuid")))
+    limit = value.get("limit")
+    return Source(
+        str(value.get("url")),
+        value.get("endpoint"),
+        str(value.get("uuid")),
+        limit if isinstance(limit, int) else LIMIT_BYTES,
+    )
+
+
+def _default_limit(store: Store) -> int:
+    _, _, available = store.free_bytes()
+    return min(LIMIT_BYTES, available // 2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import threading
 from pathlib import Path
 
@@ -70,7 +71,7 @@ def _through(cache: Path, bucket: Bucket, patience: Patience = PATIENT) -> Repos
     store = Store.open(cache, partial=True)
     value = store.settings.get("promised")
     assert value is not None
-    source = Source(value["url"], None, value["uuid"])
+    source = Source(value["url"], None, value["uuid"], value["limit"])
     store.bring = OnDemand(store, source, patience, lambda _: bucket)
     return Repository(store)
 
@@ -265,3 +266,59 @@ def test_versions_without_content_say_so(cache: Path, place: RemotePlace, tmp_pa
     refresh_cache(cache, PATIENT)
     with open_cache(cache, PATIENT) as repo, pytest.raises(NotFound, match="retention of data"):
         repo.resolve("data", old.hex()[:12])
+
+
+def _fill(cache: Path, sizes: dict[str, int]) -> dict[str, bytes]:
+    """Push files of bytes that nothing compresses; return what they hold."""
+    files = {name: os.urandom(size) for name, size in sizes.items()}
+    with Repository.open(cache.parent / "origin") as repo:
+        commit(repo, files)
+        _push(repo, RemotePlace("", f"file://{cache.parent}/remote"))
+    return files
+
+
+def test_a_full_cache_lets_go_and_stays_within_its_limit(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(objects, "WINDOW_BYTES", 256 << 10)
+    limit = 6 << 20
+    files = _fill(cache, {f"f{number:02}": 1 << 20 for number in range(24)})
+    make_cache(cache, RemotePlace("", f"file://{cache.parent}/remote"), limit)
+    refresh_cache(cache, PATIENT)
+    for _ in range(2):
+        with open_cache(cache, PATIENT) as repo:
+            assert _read_all(repo) == files
+            assert repo.store.used_bytes() <= limit + (2 << 20)
+    assert (cache / "data.mdb").stat().st_size <= 2 * limit
+
+
+def test_what_is_expected_comes_by_itself(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(objects, "WINDOW_BYTES", 256 << 10)
+    (data,) = _fill(cache, {"large": 8 << 20}).values()
+    refresh_cache(cache, PATIENT)
+    came = threading.Semaphore(0)
+    bucket = WatchedBucket(_remote(cache), after=lambda *_: came.release())
+    with _through(cache, bucket) as repo:
+        tree = repo.commit(repo.resolve("data", "main").commit).root.content
+        (entry,) = [place.entry for place in walk(repo.nodes, tree)]
+        read = FileReader(repo.reader)
+        spans = [span.content for span in read.spans(entry)]
+        supply = repo.store.bring
+        assert supply is not None
+        before = bucket.calls["get_range"]
+        supply.expect(spans[: len(spans) // 2])
+        for _ in range(4):
+            assert came.acquire(timeout=20)
+        assert b"".join(read.stream(entry)) == data
+        asked = bucket.calls["get_range"] - before
+        assert asked <= (8 << 20) // (256 << 10) + 2  # nothing is asked for twice
+
+
+def test_a_remote_that_is_gone_spoils_nothing_that_is_only_expected(cache: Path) -> None:
+    bucket = FaultyBucket(_remote(cache), 1, rate=1)
+    with _through(cache, bucket) as repo:
+        supply = repo.store.bring
+        assert supply is not None
+        supply.expect([ObjectId(bytes(32))])
+    with open_cache(cache, PATIENT) as repo:
+        assert _read_all(repo) == CONTENT

@@ -1,0 +1,156 @@
+"""Fetching windows of packs into a cache, by any thread of any process, each window by one of them.
+
+Who fetches a window holds a lock on a byte of the file `fetching` that stands for it. The lock is
+of an open file, so threads exclude each other as processes do; the kernel frees it with a process
+that is killed.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import struct
+import threading
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+from vfs.errors import CorruptObject
+from vfs.ids import ObjectId, object_id
+from vfs.remote.remote import Remote
+from vfs.store.clock import Clock
+from vfs.store.layout import Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from vfs.remote.bucket import Bucket
+    from vfs.remote.objects import Window
+    from vfs.store.store import Store
+
+KEPT_PART: Final = 0.9
+"""What a cache that is full is brought down to, of its limit: each time its index is read."""
+
+_LOCK_FILE: Final = "fetching"
+_FLOCK: Final = struct.Struct("@hhqqi4x")  # struct flock: type, whence, start, length, pid
+
+Object = tuple[Kind, ObjectId, bytes]
+
+
+class Windows:
+    """The windows of one remote's packs, and the store that they are fetched into. Thread-safe."""
+
+    def __init__(
+        self, store: Store, uuid: str, limit: int, open_bucket: Callable[[], Bucket]
+    ) -> None:
+        """*limit*: the bytes that the store is to take at most, about."""
+        self._store = store
+        self._limit = limit
+        self._clock = Clock(store.path)
+        self._uuid = uuid
+        self._open_bucket = open_bucket
+        self._remote: Remote | None = None  # connected when it is needed: after any fork
+        self._connecting = threading.Lock()
+        self._storing = threading.Lock()
+        self._arrived: deque[tuple[ObjectId, list[Object]]] = deque()  # and is not stored yet
+        self._closed = False
+
+    def close(self) -> None:
+        """Let nothing more be stored; what is on its way from the remote is given up."""
+        with self._storing:
+            self._closed = True
+            self._clock.close()
+
+    def touched(self, block: int) -> None:
+        """Note that somebody read from a block of the store."""
+        self._clock.touch(block)
+
+    def find(self, oid: ObjectId) -> Window | None:
+        """Return where an object is, by the indexes that are known. Raises RemoteProblem."""
+        return self._connected().objects.window(oid)
+
+    def refresh(self) -> None:
+        """Learn of the packs that are new. Raises RemoteProblem, RemoteUnavailable."""
+        self._connected().refresh()
+
+    def fetch(self, window: Window) -> list[Object]:
+        """Return what a window holds. Raises NotFound, RemoteProblem, RemoteUnavailable."""
+        return self._connected().objects.read_window(window)
+
+    def erased(self, oid: ObjectId) -> str | None:
+        """Return when and why the remote lost an object, if it was erased there."""
+        erased = self._connected().journal.state.erased.get(oid)
+        return None if erased is None else str(erased)
+
+    def is_here(self, window: Window) -> bool:
+        """Say whether the object that a window was found for is in the store."""
+        return self._store.object_size(window.wanted[0]) is not None
+
+    def store(self, window: Window, objects: list[Object]) -> None:
+        """Store what came, durable on return. Raises CorruptObject, StoreFull.
+
+        What came to other threads meanwhile goes along: each transaction waits for the disk.
+        """
+        self._arrived.append((window.wanted[0], objects))
+        with self._storing:
+            batch = []
+            while self._arrived:
+                batch.append(self._arrived.popleft())
+            if not batch or self._closed:
+                return
+            try:
+                self._keep([one for _, came in batch for one in came])
+            except CorruptObject:  # a node that is none, which others need not suffer for
+                for wanted, came in batch:
+                    self._keep([one for one in came if one[1] == wanted])
+            used = self._store.used_bytes()
+            if used > self._limit:
+                self._store.evict(self._clock, used - int(self._limit * KEPT_PART))
+
+    @contextmanager
+    def turn(self, window: Window) -> Iterator[bool]:
+        """Try to be the only one on this machine that fetches a window; give whether it worked."""
+        name = window.pack + window.start.to_bytes(8, "little")
+        byte = int.from_bytes(object_id(name)[:7], "little")
+        fd = os.open(self._store.path / _LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            wanted = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, byte, 1, 0)
+            try:
+                fcntl.fcntl(fd, fcntl.F_OFD_SETLK, wanted)
+            except BlockingIOError:
+                yield False
+            else:
+                yield True
+        finally:
+            os.close(fd)
+
+    def _connected(self) -> Remote:
+        with self._connecting:
+            if self._remote is None:
+                remote = Remote(self._open_bucket(), self._uuid, self._store.path)
+                remote.catalog.load_kept()
+                self._remote = remote
+            return self._remote
+
+    def _keep(self, objects: list[Object]) -> None:
+        chunks: list[bytes] = []
+        with self._store.ingest(when_erased="note") as ingest:
+            for kind, oid, data in objects:
+                node = self._node_kind(oid, data) if kind is Kind.CHUNK else kind
+                if node is None:
+                    chunks.append(data)
+                else:
+                    ingest.add_object(node, data)
+            ingest.add_chunks(chunks, [len(chunks)])
+
+    def _node_kind(self, oid: ObjectId, data: bytes) -> Kind | None:
+        """Return what some pack has a chunk as, too: a leaf that is stored needs its numbers."""
+        if not data.startswith(_LEAF):
+            return None
+        place = self._connected().catalog.find(oid, is_node=True)
+        return None if place is None else place.kind
+
+
+_LEAF: Final = b"T\0"
+"""Begins a tree leaf, and few chunks: the indexes need not be asked for all others."""
