@@ -29,6 +29,10 @@ if TYPE_CHECKING:
 CACHED_BYTES: Final = 4 << 20  # of directories, and as many of files: about 8,000 each
 _DOTS: Final = 2  # offsets of "." and ".." in a listing
 
+LABEL: Final = b"security.selinux"
+"""`ls -l` asks each file for it, until it hears that a file system has no such thing: one of two
+requests. (The other, for the access control list, the kernel remembers, and has to be answered.)"""
+
 
 class Directory(NamedTuple):
     """A directory at its position."""
@@ -217,6 +221,8 @@ class Snapshots:
         for key, value in self._xattrs(node):
             if key == name:
                 return value
+        if name == LABEL:
+            raise NotSupported(f"{name!r} means nothing here")
         raise NoData(f"there is no attribute {name!r}")
 
     def listxattr(self, node: int) -> list[bytes]:
