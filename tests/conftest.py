@@ -25,6 +25,10 @@ settings.register_profile("fast", max_examples=50, **_COMMON)
 settings.register_profile("thorough", max_examples=5000, **_COMMON)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fast"))
 
+# A shell starts jobs in the background with SIGINT ignored, and children would take that over.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 
 # ------------------------------------------------------------------------- the `mounted` marker
 

@@ -116,6 +116,9 @@ def test_prometheus_asks(hub: Hub, tmp_path: Path, where: str) -> None:
         if where == "socket":
             assert "listens at" in hub.vfs("metrics", "--listen", path, check=False).stderr
         server.send_signal(signal.SIGINT)
-        server.communicate(timeout=30)
+        try:
+            server.communicate(timeout=30)
+        finally:
+            server.kill()
         assert server.returncode == 130
     assert not path.exists()
