@@ -83,6 +83,9 @@ SECTIONS: Final[Mapping[str, Mapping[str, Lazy]]] = {
         "run": Lazy(
             "vfs.cli.running", "run", "Run a command on versions, and make one of what it writes."
         ),
+        "pipeline": Lazy(
+            "vfs.cli.pipelines", "pipeline", "Make versions from versions, as these come."
+        ),
         "rerun": Lazy("vfs.cli.running", "rerun", "Run again what made a version, and compare."),
         "provenance": Lazy(
             "vfs.cli.provenance",

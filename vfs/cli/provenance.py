@@ -108,7 +108,7 @@ def _label(oid: ObjectId, step: Step) -> str:
     record = step.commit.provenance
     kind = str(record.get("kind", "?"))
     what = step.commit.message.partition("\n")[0]
-    if kind == "run":
+    if kind in ("run", "pipeline"):
         words: Any = record.get("command", ())
         what = shlex.join(words)
     time = output.local_time(step.commit.time_ns)

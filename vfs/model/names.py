@@ -20,6 +20,7 @@ RUN_ID: Final = re.compile(r"[0-9]{8}-[0-9]{6}-[0-9a-f]{6}")
 """The name of a run (`vfs.run`)."""
 
 _RUNNING: Final = "running-"
+_DATUMS: Final = "vfs-datums-"
 
 _LABEL: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 _HEX_ID: Final = re.compile(r"[0-9a-f]{64}")
@@ -69,8 +70,18 @@ def work_branch(run_id: str) -> str:
     return f"{_RUNNING}{run_id}"
 
 
+def datums_branch(pipeline: str) -> str:
+    """Return the name of the branch on which a pipeline keeps what it has done (`vfs.pipeline`).
+
+    Raises InvalidName.
+    """
+    return check_ref_name(f"{_DATUMS}{pipeline}")
+
+
 def is_work_branch(name: str) -> bool:
-    """Say whether a branch is one that a run writes to, which is mounted for the run alone."""
+    """Say whether a branch is one that hubs leave alone: of a run, or of a pipeline's datums."""
+    if name.startswith(_DATUMS):
+        return True
     return name.startswith(_RUNNING) and bool(RUN_ID.fullmatch(name, len(_RUNNING)))
 
 

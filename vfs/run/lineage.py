@@ -16,7 +16,7 @@ from vfs.ids import ID_BYTES, ObjectId
 from vfs.model.entry import Entry, directory_totals
 from vfs.repo.history import entry_or_none, history
 from vfs.repo.who import Introductions
-from vfs.run.record import is_run, path_of
+from vfs.run.record import has_inputs, path_of
 
 if TYPE_CHECKING:
     from vfs.model.commit import Commit
@@ -161,13 +161,13 @@ def _runs(repo: Repository) -> Iterator[tuple[ObjectId, Commit]]:
         for version in history(repo, ref.commit):
             if version.id not in seen:
                 seen.add(version.id)
-                if is_run(version.commit):
+                if has_inputs(version.commit):
                     yield version.id, version.commit
 
 
 def _inputs(record: Commit) -> Iterator[tuple[Mapping[str, Any], ObjectId, Path]]:
     """Yield what was recorded of a run's inputs, their versions and paths."""
-    if not is_run(record):
+    if not has_inputs(record):
         return
     inputs: Any = record.provenance.get("inputs", ())
     for facts in inputs:

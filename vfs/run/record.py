@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from vfs.repo.treepaths import Path
 
 KIND: Final = "run"
+PIPELINE_KIND: Final = "pipeline"
+"""Of what a pipeline has made (`vfs.pipeline`): its inputs are recorded as those of a run."""
+
 VERSION: Final = 1
 COMMAND_MAX_BYTES: Final = 256 << 10
 RECORD_MAX_BYTES: Final = 768 << 10
@@ -49,6 +52,11 @@ def bounded(record: Mapping[str, JSON]) -> Mapping[str, JSON]:
 def _size(value: object) -> int:
     text = json.dumps(value, ensure_ascii=False)
     return len(text.encode("utf-8", "surrogateescape"))
+
+
+def has_inputs(commit: Commit) -> bool:
+    """Say whether it is recorded which versions this one was made from."""
+    return commit.provenance.get("kind") in (KIND, PIPELINE_KIND)
 
 
 def is_run(commit: Commit) -> bool:

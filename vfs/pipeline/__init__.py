@@ -1,0 +1,17 @@
+"""Pipelines: commands that are run on what is new, so that their output follows their inputs.
+
+- `tables`: reading keys of a specification, with errors that say where
+- `spec`: what a pipeline is, and its specification in TOML, YAML or JSON
+- `glob`: patterns that cut a version into pieces
+- `datums`: the pieces that a command is run on, and their ids
+- `table`: which datums are done, and what each wrote, as a version
+- `collect`: what a datum wrote, on its way into the store
+- `output`: the outputs of datums put together in one tree
+- `plan`: what a job has to run, and what it takes over
+- `executor`, `sandbox`: where commands run, and what they see
+- `work`: running the datums of a job
+- `job`: a job from its plan to its commit
+- `records`: what is known of pipelines and their jobs
+- `cron`, `triggers`: when a pipeline is due
+- `service`: runs what is due
+"""

@@ -1,0 +1,84 @@
+"""Which datums are done, and what each wrote: a version on a branch of its own.
+
+`out/ID` is the directory that the datum ID wrote, `in/ID` a JSON list of what it was made from. So
+outputs are stored once, and kept as long as something leads to them, as all else is.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from vfs.ids import NO_CONTENT, ObjectId
+from vfs.model.entry import Entry, directory_entry
+from vfs.repo.trees import Edit, find, merge_tree, walk
+
+if TYPE_CHECKING:
+    from vfs.model.commit import Commit
+    from vfs.pipeline.datums import Datum
+    from vfs.repo.repository import Repository
+    from vfs.store.ingest import Ingest
+
+KIND: Final = "datums"
+_OUT: Final = b"out"
+_IN: Final = b"in"
+_FILE_MODE: Final = 0o100644
+
+
+def root_of(commit: Commit | None) -> Entry | None:
+    """Return the root of a table; None where the version is none, as a new branch has one."""
+    return commit.root if commit is not None and commit.provenance.get("kind") == KIND else None
+
+
+def outputs(repo: Repository, root: Entry | None) -> dict[str, ObjectId]:
+    """Return the trees that datums wrote, by the datums' ids."""
+    if root is None:
+        return {}
+    return {os.fsdecode(e.name): e.content for e in _entries(repo, root, _OUT)}
+
+
+def inputs(repo: Repository, root: Entry) -> Iterator[tuple[str, list[Any]]]:
+    """Yield the ids of datums, and what each was made from."""
+    for entry in _entries(repo, root, _IN):
+        yield os.fsdecode(entry.name), json.loads(b"".join(repo.read_file(entry)))
+
+
+def with_changes(
+    repo: Repository,
+    ingest: Ingest,
+    root: Entry | None,
+    done: Mapping[str, tuple[Datum, Entry]],
+    gone: set[str],
+) -> Entry:
+    """Return the root with datums that are *done*, and the directories they wrote; without *gone*.
+
+    What *done* leads to must be flushed.
+    """
+    out: dict[bytes, Entry | None] = {os.fsencode(one): None for one in gone}
+    made: dict[bytes, Entry | None] = dict(out)
+    for one, (datum, wrote) in done.items():
+        text = json.dumps(datum.facts(), separators=(",", ":")).encode()
+        name = os.fsencode(one)
+        (content,) = ingest.add_chunks([text[: 1 << 20]])
+        size = min(len(text), 1 << 20)
+        made[name] = Entry(name, _FILE_MODE, 0, 0, 0, size, content, 0, b"")
+        out[name] = wrote._replace(name=name)
+    ingest.flush()
+    top: list[Edit] = []
+    for name, edits in ((_IN, made), (_OUT, out)):
+        below = None if root is None else find(repo.nodes, root.content, name)
+        tree = None if below is None else below.entry.content
+        done_tree = merge_tree(repo.reader, ingest, tree, sorted(edits.items()))
+        top.append((name, directory_entry(name, *done_tree)))
+    ingest.flush()
+    return directory_entry(b"", *merge_tree(repo.reader, ingest, None, top))
+
+
+def _entries(repo: Repository, root: Entry, name: bytes) -> Iterator[Entry]:
+    if root.content == NO_CONTENT:
+        return
+    found = find(repo.nodes, root.content, name)
+    if found is not None:
+        yield from (place.entry for place in walk(repo.nodes, found.entry.content))

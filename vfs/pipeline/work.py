@@ -1,0 +1,174 @@
+"""Running the datums of a job: tries, logs, and what is done kept for good now and then."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from vfs.errors import SourceProblem
+from vfs.model.names import datums_branch
+from vfs.pipeline import sandbox, table
+from vfs.pipeline.collect import Collector
+from vfs.pipeline.executor import Ended, Task
+from vfs.pipeline.output import OUTPUT_TIME_S
+from vfs.pipeline.records import Job, log_try
+from vfs.pipeline.sandbox import INSIDE, View, variables
+from vfs.run.environment import passed
+
+if TYPE_CHECKING:
+    from vfs.model.entry import Entry
+    from vfs.pipeline.datums import Datum
+    from vfs.pipeline.executor import Executor
+    from vfs.pipeline.spec import Spec
+    from vfs.repo.repository import Repository
+
+KEEP_SECONDS: Final = 2.0
+"""What a job has done is kept for good so often; so much a killed one does again."""
+
+WINDOW: Final = 4
+"""So many datums for each that may run have their directories: a job may have a million."""
+
+
+@dataclass(slots=True)
+class _Try:
+    datum: Datum
+    view: View
+    number: int
+
+
+class Work:
+    """The datums of one job."""
+
+    def __init__(
+        self,
+        repo: Repository,
+        store: Path,
+        spec: Spec,
+        job: Job,
+        scratch: Path,
+        mounts: Mapping[str, Path],
+        told: Callable[[Job], None],
+    ) -> None:
+        """*told* is called when the job's numbers have changed."""
+        self._repo, self._store, self._spec, self._job = repo, store, spec, job
+        self._scratch, self._mounts, self._told = scratch, mounts, told
+        self._tries: dict[str, _Try] = {}
+        self._done: dict[str, tuple[Datum, View]] = {}
+        self._kept_at = time.monotonic()
+
+    def run(self, datums: list[Datum], executor: Executor) -> bool:
+        """Run all of *datums*; say whether all are done.
+
+        As soon as one has failed for good, the others are stopped. What is done is kept.
+        """
+        waiting = iter(datums)
+        window = WINDOW * self._spec.parallelism
+        try:
+            self._fill(waiting, window, executor)
+            while ended := executor.wait():
+                for one in ended:
+                    if not self._take(one, executor):
+                        return False
+                self._fill(waiting, window, executor)
+                if time.monotonic() - self._kept_at >= KEEP_SECONDS:
+                    self._keep()
+                self._told(self._job)
+        finally:
+            executor.close()
+            self._keep()
+        return not self._job.failed
+
+    def _fill(self, waiting: Iterator[Datum], window: int, executor: Executor) -> None:
+        while len(self._tries) < window and (datum := next(waiting, None)) is not None:
+            self._submit(datum, 1, executor)
+
+    def _submit(self, datum: Datum, number: int, executor: Executor) -> None:
+        view = View(self._scratch / f"{datum.id}-{number}", self._mounts)
+        self._tries[datum.id] = _Try(datum, view, number)
+        executor.submit(self._task(datum, view))
+
+    def _task(self, datum: Datum, view: View) -> Task:
+        spec = self._spec
+        pfs = INSIDE if spec.sandbox else view.directory / "pfs"
+        view.make(datum, links=not spec.sandbox)
+        environment = passed(os.environ, (), everything=False) if spec.sandbox in (
+            "", "bubblewrap"
+        ) else {}  # fmt: skip
+        environment |= {**spec.env, **variables(spec, datum, pfs)}
+        environment["SOURCE_DATE_EPOCH"] = str(OUTPUT_TIME_S)
+        command = list(spec.command)
+        binds = [(source, INSIDE / name) for source, name in view.sources(datum)]
+        if spec.sandbox == "bubblewrap":
+            command = sandbox.bubblewrap(spec, view, binds, environment)
+        elif spec.sandbox:
+            command = sandbox.container(spec, view, binds, environment)
+        return Task(
+            name=datum.id,
+            command=command,
+            directory=Path(spec.directory),
+            environment=passed(os.environ, (), everything=True) if spec.sandbox else environment,
+            log=view.log,
+            timeout_s=spec.timeout_s,
+            memory=0 if spec.sandbox in ("podman", "docker") else spec.memory,
+        )
+
+    def _take(self, ended: Ended, executor: Executor) -> bool:
+        """Take what became of a try; False where its datum has failed for good."""
+        one = self._tries.pop(ended.task.name)
+        self._job.seconds += ended.seconds
+        outcome = ended.problem or "done"
+        head = f"datum {one.datum.id} try {one.number}: {outcome} ({ended.seconds:.1f} s)"
+        log_try(self._store, self._job, head, one.view.log)
+        if not ended.problem:
+            self._done[one.datum.id] = (one.datum, one.view)
+            self._job.done += 1
+            return True
+        shutil.rmtree(one.view.directory, ignore_errors=True)
+        if one.number < self._spec.tries:
+            self._submit(one.datum, one.number + 1, executor)
+            return True
+        self._fail(one.datum, ended.problem)
+        return False
+
+    def _fail(self, datum: Datum, problem: str) -> None:
+        self._job.failed.append(datum.id)
+        names = ", ".join(
+            f"{piece.atom.name}:/{os.fsdecode(b'/'.join(piece.path))}" for piece in datum.pieces
+        )
+        self._job.problem = f"the datum {datum.id[:12]} ({names}): {problem}"
+
+    def _keep(self) -> None:
+        """Store what is done, so that nobody has to run it again."""
+        done, self._done = self._done, {}
+        self._kept_at = time.monotonic()
+        if not done:
+            return
+        kept: dict[str, tuple[Datum, Entry]] = {}
+        spec = self._spec
+        with self._repo.store.ingest() as ingest:
+            with Collector(ingest) as collector:
+                for name, (datum, view) in done.items():
+                    try:
+                        kept[name] = (datum, collector.collect(view.output))
+                    except SourceProblem as error:
+                        self._job.done -= 1
+                        self._fail(datum, str(error))
+            ingest.flush()
+            self._repo.commit_root(
+                spec.data_set,
+                datums_branch(spec.name),
+                lambda head: table.with_changes(
+                    self._repo, ingest, table.root_of(head), kept, set()
+                ),
+                ingest=ingest,
+                message=f"Datums of {shlex.quote(spec.name)}",
+                provenance={"kind": table.KIND, "pipeline": spec.name},
+            )
+        for _, view in done.values():
+            shutil.rmtree(view.directory, ignore_errors=True)
