@@ -343,7 +343,7 @@ def _end_job(store: Path, name: str) -> None:
     from vfs.pipeline.records import runner
 
     pid = runner(store, name)
-    if pid is None:
+    if not pid:  # 0: in another name space of processes, where nobody can be signalled from here
         return
     with suppress(ProcessLookupError):
         os.kill(pid, signal.SIGTERM)

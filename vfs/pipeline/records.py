@@ -11,6 +11,7 @@ import fcntl
 import json
 import os
 import shutil
+import struct
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 PREFIX: Final = "pipeline/"
 JOBS_KEPT: Final = 100
 LOG_PIECE_BYTES: Final = 1 << 20  # of what one try of a datum wrote
+_FLOCK: Final = struct.Struct("hhqqi0q")  # struct flock of fcntl(2)
 State = Literal["running", "killed", "success", "failure", "stopped"]
 
 
@@ -124,8 +126,6 @@ def locked(store: Path, name: str) -> Iterator[Path]:
             raise Conflict(
                 f"the pipeline '{name}' runs already", hint=f"wait: vfs pipeline wait {name}"
             ) from None
-        file.truncate(0)
-        file.write(str(os.getpid()).encode())
         scratch = directory / name
         shutil.rmtree(scratch, ignore_errors=True)  # of one that was killed
         scratch.mkdir(mode=0o700)
@@ -136,16 +136,18 @@ def locked(store: Path, name: str) -> Iterator[Path]:
 
 
 def runner(store: Path, name: str) -> int | None:
-    """Return the process that runs a pipeline now."""
+    """Return the process that runs a pipeline now.
+
+    Asks who has the lock and does not try it, or whoever begins a job could find it taken. Not for
+    that process itself: a file that it closes takes its lock along.
+    """
     try:
-        with (store / "run" / "pipelines" / f"{name}.lock").open("r+b") as file:
-            try:
-                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return int(file.read() or 0) or None
+        with (store / "run" / "pipelines" / f"{name}.lock").open("rb") as file:
+            asked = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+            kind, _, _, _, pid = _FLOCK.unpack(fcntl.fcntl(file, fcntl.F_GETLK, asked))
     except FileNotFoundError:
-        pass
-    return None
+        return None
+    return None if kind == fcntl.F_UNLCK else int(pid)
 
 
 def jobs_directory(store: Path, pipeline: str) -> Path:
