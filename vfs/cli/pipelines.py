@@ -419,7 +419,8 @@ def _unsettled(settings: Settings, name: str | None) -> list[str]:
 def _standings(settings: Settings, name: str | None) -> dict[str, Standing]:
     """Return how a pipeline and those before it stand."""
     from vfs.pipeline import records
-    from vfs.pipeline.triggers import standings, upstream
+    from vfs.pipeline.chain import upstream
+    from vfs.pipeline.triggers import standings
 
     with settings.repository(readonly=True) as repo:
         found = standings(repo, settings.store, time.time())

@@ -12,6 +12,7 @@
 - `work`: running the datums of a job
 - `job`: a job from its plan to its commit
 - `records`: what is known of pipelines and their jobs
+- `chain`: which pipelines lead to which
 - `cron`, `triggers`: when a pipeline is due
 - `service`: runs what is due
 """

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from vfs.errors import AlreadyExists, Conflict, NotFound
+from vfs.pipeline.chain import check
 from vfs.pipeline.spec import Spec, parse_spec
 from vfs.repo.revisions import near_misses
 
@@ -85,6 +86,7 @@ def _known(value: Mapping[str, Any]) -> Known:
 
 def create(repo: Repository, spec: Spec, *, update: bool) -> None:
     """Make a pipeline, or with *update* change it. Raises AlreadyExists, InvalidInput."""
+    check(spec, [one.spec for one in all_known(repo)])
     value = {"spec": dict(spec.document), "stopped": False}
     if update:
         known(repo, spec.name)

@@ -12,7 +12,9 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from vfs.ids import NO_CONTENT, ObjectId
+from vfs.model.chunking import CHUNK_MAX_BYTES
 from vfs.model.entry import Entry, directory_entry
+from vfs.repo.blobs import BlobBuilder
 from vfs.repo.trees import Edit, find, merge_tree, walk
 
 if TYPE_CHECKING:
@@ -61,9 +63,7 @@ def with_changes(
     for one, (datum, wrote) in done.items():
         text = json.dumps(datum.facts(), separators=(",", ":")).encode()
         name = os.fsencode(one)
-        (content,) = ingest.add_chunks([text[: 1 << 20]])
-        size = min(len(text), 1 << 20)
-        made[name] = Entry(name, _FILE_MODE, 0, 0, 0, size, content, 0, b"")
+        made[name] = _file(ingest, name, text)
         out[name] = wrote._replace(name=name)
     ingest.flush()
     top: list[Edit] = []
@@ -74,6 +74,18 @@ def with_changes(
         top.append((name, directory_entry(name, *done_tree)))
     ingest.flush()
     return directory_entry(b"", *merge_tree(repo.reader, ingest, None, top))
+
+
+def _file(ingest: Ingest, name: bytes, data: bytes) -> Entry:
+    starts = range(0, len(data), CHUNK_MAX_BYTES)
+    ids = ingest.add_chunks([data[at : at + CHUNK_MAX_BYTES] for at in starts])
+    content, flags = ids[0], 0
+    if len(ids) > 1:  # a group may have many files
+        blob = BlobBuilder(ingest)
+        for at, oid in zip(starts, ids, strict=True):
+            blob.add(oid, min(CHUNK_MAX_BYTES, len(data) - at))
+        content, flags, _, _ = blob.finish()
+    return Entry(name, _FILE_MODE, 0, 0, 0, len(data), content, flags, b"")
 
 
 def _entries(repo: Repository, root: Entry, name: bytes) -> Iterator[Entry]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from vfs.errors import InvalidInput, NotADirectory, NotFound
 from vfs.ids import NO_CONTENT, ObjectId
 from vfs.pipeline import records
+from vfs.pipeline.chain import upstream
 from vfs.pipeline.plan import (
     code_hashes,
     commits_of,
@@ -22,7 +23,7 @@ from vfs.repo.treediff import all_pairs
 
 if TYPE_CHECKING:
     from vfs.pipeline.records import Known
-    from vfs.pipeline.spec import Spec, Trigger
+    from vfs.pipeline.spec import Trigger
     from vfs.repo.repository import Repository
     from vfs.run.inputs import Input
 
@@ -41,29 +42,6 @@ def standings(repo: Repository, store: Path, now_s: float) -> dict[str, Standing
         held_up = any(found[one] in ("due", "failed") for one in others)
         if found[name] in ("due", "waiting") and held_up:
             found[name] = "behind"
-    return found
-
-
-def upstream(specs: Sequence[Spec]) -> dict[str, set[str]]:
-    """Return, for each pipeline, those whose output leads to it, over however many others."""
-    makers: dict[tuple[str, str], set[str]] = {}
-    for spec in specs:
-        makers.setdefault((spec.data_set, spec.branch), set()).add(spec.name)
-    direct = {
-        spec.name: set().union(
-            *(makers.get((atom.data_set, atom.branch), set()) for atom in spec.atoms())
-        )
-        for spec in specs
-    }
-    found: dict[str, set[str]] = {}
-    for name, before in direct.items():
-        waiting, seen = list(before), set[str]()
-        while waiting:
-            one = waiting.pop()
-            if one not in seen:
-                seen.add(one)
-                waiting += direct[one]
-        found[name] = seen
     return found
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from vfs.errors import InvalidInput
+from vfs.pipeline.chain import check, upstream
 from vfs.pipeline.cron import Cron
 from vfs.pipeline.spec import Atom, Combined, Spec, parse_spec, read_spec
 
@@ -114,6 +115,16 @@ def test_inputs_nest() -> None:
     spec = parse(input={"union": [{"cross": [one, two]}, {"data": "c", "glob": "/"}]})
     assert isinstance(spec.input, Combined)
     assert [atom.name for atom in spec.atoms()] == ["a", "b", "c"]
+
+
+def test_pipelines_that_would_never_be_done_are_refused() -> None:
+    one = parse(output="x")
+    with pytest.raises(InvalidInput, match="'edges' writes to x@main already"):
+        check(parse(name="other", output="x"), [one])
+    chain = [one, parse(name="b", input={"data": "x", "glob": "/"})]
+    assert upstream(chain) == {"edges": set(), "b": {"edges"}}
+    with pytest.raises(InvalidInput, match="what 'edges' reads would be made from what it writes"):
+        check(parse(output="x", input={"data": "b", "glob": "/"}), chain)
 
 
 @pytest.mark.parametrize(
