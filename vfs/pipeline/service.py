@@ -34,7 +34,7 @@ LOOK_SECONDS: Final = 0.25
 ALL_SECONDS: Final = 10.0
 """After so long all is looked at again, though nothing moved: clocks go on, and code changes."""
 
-AGAIN_SECONDS: Final = 10.0
+AGAIN_SECONDS: Final = 2.0
 """So long a pipeline rests whose process ended without a job that says why."""
 
 _WATCHED: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)

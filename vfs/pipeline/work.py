@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from vfs.pipeline.spec import Spec
     from vfs.repo.repository import Repository
 
-KEEP_SECONDS: Final = 2.0
+KEEP_SECONDS: Final = 0.5
 """What a job has done is kept for good so often; so much a killed one does again."""
 
 WINDOW: Final = 4
