@@ -174,9 +174,10 @@ def write_job(store: Path, job: Job) -> None:
 def jobs(store: Path, pipeline: str) -> list[Job]:
     """Return the jobs that are known, the newest first."""
     found = []
-    for path in sorted(jobs_directory(store, pipeline).glob("*.json"), reverse=True):
+    for path in jobs_directory(store, pipeline).glob("*.json"):
         with suppress(OSError, ValueError, TypeError):  # removed meanwhile, or damaged
             found.append(Job(**json.loads(path.read_text())))
+    found.sort(key=lambda job: job.started, reverse=True)  # ids tell no more than the second
     if found and found[0].state == "running" and runner(store, pipeline) is None:
         found[0].state = "killed"
     for job in found[1:]:

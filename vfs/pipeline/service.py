@@ -97,8 +97,12 @@ class _Service:
             if code and (last is None or last.state != "failure"):
                 log.warning("the process of the pipeline %s ended with %d", name, code)
                 self._resting[name] = time.monotonic() + AGAIN_SECONDS
-        for name, standing in self._look(anyway=bool(ended)).items():
-            if standing == "due" and name not in self._children and not self._rests(name):
+        now = time.monotonic()
+        rested = [name for name, until in self._resting.items() if until <= now]
+        for name in rested:
+            del self._resting[name]
+        for name, standing in self._look(anyway=bool(ended or rested)).items():
+            if standing == "due" and name not in self._children and name not in self._resting:
                 self._begin(name)
 
     def _look(self, *, anyway: bool) -> dict[str, Standing]:
@@ -115,9 +119,6 @@ class _Service:
         except StoreError as error:
             log.warning("%s", error)
             return {}
-
-    def _rests(self, name: str) -> bool:
-        return self._resting.get(name, 0) > time.monotonic()
 
     def _begin(self, name: str) -> None:
         log.info("the pipeline %s is due", name)
