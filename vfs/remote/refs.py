@@ -61,16 +61,21 @@ class RemoteRefs:
     def head(self, data_set: str, name: str, known: RemoteRef | None = None) -> RemoteRef | None:
         """Return the last record, or None where there is none. Raises RemoteProblem.
 
-        *known* is the last one that was seen: if it still is, this takes one request, else two.
+        *known* is the last one that was seen: if it still is, this takes one request, else two or
+        three. A remote that lacks it, or has another one there, is refused.
         """
         last = self._last_number(data_set, name, known.number if known else 0)
-        if last is None and known is not None:
-            last = self._last_number(data_set, name, 0)  # another remote stands there now
+        if known is None:
+            return None if last is None else self.read(data_set, name, last)
         if last is None:
-            return None
-        if known is not None and known.number == last:
+            raise _set_back(data_set, name)
+        if last == known.number:
             return known
-        return self.read(data_set, name, last)
+        head = self.read(data_set, name, last)
+        after = head if last == known.number + 1 else self.read(data_set, name, known.number + 1)
+        if after.previous != known.digest:
+            raise _set_back(data_set, name)
+        return head
 
     def log(self, data_set: str, name: str) -> Iterator[RemoteRef]:
         """Yield all records, the last first. Raises RemoteProblem where the chain is broken."""
@@ -145,6 +150,14 @@ class RemoteRefs:
 
     def _get(self, path: str) -> bytes:
         return self._bucket.get(path, most=JSON_MAX_BYTES)
+
+
+def _set_back(data_set: str, name: str) -> RemoteProblem:
+    return RemoteProblem(
+        f"'{data_set}@{name}' on the remote is not what it was: records that were seen are gone",
+        hint="an older state of it was put there, or a new remote; to take it as it is: "
+        "vfs remote remove NAME, then add it again",
+    )
 
 
 def _directory(data_set: str, name: str) -> str:

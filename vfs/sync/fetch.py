@@ -152,6 +152,8 @@ def ref_heads(
             pairs[one.data_set, one.name] = True
             continue
         names = remote.refs.names(one.data_set)
+        seen = [ref.name for ref in repo.store.tracking.all(name) if ref.data_set == one.data_set]
+        names += sorted(set(seen) - set(names))  # gone without a record: `head` refuses them
         if not names:
             raise NotFound(f"there is no data set '{one.data_set}' on the remote")
         for ref in names:

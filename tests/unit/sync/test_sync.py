@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -251,3 +252,37 @@ def test_a_store_is_repaired_from_a_remote(here: Repository, place: Path) -> Non
         assert any(oid.hex() in line and f"file://{place}" in line for line in repair.done)
     with Repository.open(path) as again:
         assert read_tree(again, again.commit(head(again)).root) == FIRST
+
+
+@pytest.mark.parametrize("how", ["rolled back", "branched off", "vanished"])
+def test_a_remote_that_was_set_back_is_refused(
+    here: Repository, there: Repository, place: Path, how: str
+) -> None:
+    commit(here, FIRST)
+    push_all(here, place)
+    pull_data(there, place)
+    commit(here, {**FIRST, "b": b"b"})
+    push_all(here, place)
+    pull_data(there, place)
+    seen = head(there)
+    (records,) = place.glob("refs/*/main")
+    last = max(records.iterdir())
+    if how == "vanished":
+        shutil.rmtree(records)
+    else:
+        last.unlink()
+    if how == "branched off":  # by somebody who did not see the record that is gone
+        with Repository.create(place.parent / "other") as other:
+            pull_data(other, place)
+            for text in (b"1", b"2"):
+                commit(other, {**FIRST, "c": text})
+                push_all(other, place)
+    for repo in (here, there):
+        with pytest.raises(RemoteProblem, match="not what it was"):
+            pull_data(repo, place)
+    with pytest.raises(RemoteProblem, match="not what it was"):
+        push_all(here, place)
+    assert head(there) == seen
+    there.store.tracking.forget("origin")
+    if how == "rolled back":
+        assert pull_data(there, place).problems == []
