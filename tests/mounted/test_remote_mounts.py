@@ -145,3 +145,22 @@ def test_workers_that_are_killed_while_they_fetch(
         reader.wait(60)
     wait_until(lambda: len(workers.read_text().split()) >= len(first) // 2)
     _assert_same(source, shown)
+
+
+def test_an_encrypted_remote(source: Path, mount: Mount, tmp_path: Path) -> None:
+    origin, key = tmp_path / "origin", tmp_path / "key"
+    where = f"file://{tmp_path}/sealed"
+    _vfs("remote", "key", key)
+    _vfs("--store", origin, "remote", "add", "sealed", where)
+    _vfs("--store", origin, "push", "--all", "--to", "sealed", "--encrypt", "--key-file", key)
+    options = ("--remote", where, "--cache", tmp_path / "sealed-cache")
+    _vfs("mount", *options, "data@v1", tmp_path, code=1)
+    shown = mount("--remote", where, "--key-file", str(key), "data@v1")
+    _assert_same(source, shown)
+    record = registry.find(tmp_path / "cache", str(shown))
+    assert record is not None
+    secret = key.read_bytes().split(b":")[1][:16]
+    for what in ("cmdline", "environ"):
+        assert secret not in Path(f"/proc/{record.pid}/{what}").read_bytes()
+    for command in (("fsck", "--remote", "sealed", "--data"), ("gc", "--remote", "sealed")):
+        _vfs("--store", origin, *command)

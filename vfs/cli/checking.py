@@ -12,6 +12,7 @@ import click
 from vfs.cli import output
 from vfs.cli.command import Command, Settings, json_option, note, pass_settings
 from vfs.cli.progress import stage_progress
+from vfs.cli.secrets import unlockable
 from vfs.cli.targets import remote_option
 
 if TYPE_CHECKING:
@@ -157,7 +158,7 @@ def _check_remote(
 
     with (
         settings.repository(readonly=True) as repo,
-        connected(repo.store, find_remote(repo.store, where or None)) as remote,
+        connected(repo.store, unlockable(find_remote(repo.store, where or None))) as remote,
         tempfile.TemporaryDirectory() as temporary,
     ):
         return check_remote(remote, Path(temporary), data=data, on_stage=on_stage)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -11,6 +12,7 @@ import click
 
 from vfs.cli import output
 from vfs.cli.command import Command, DirectoryType, Settings, json_option, note, pass_settings
+from vfs.cli.secrets import secret_options, unlockable
 from vfs.cli.targets import TargetType
 
 if TYPE_CHECKING:
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
     from vfs.model.names import Target
     from vfs.sync.ondemand import Patience
+    from vfs.sync.remotes import RemotePlace
 
 WORKERS_MAX: Final = 8  # by default; more cores than that wait for the kernel's queue
 
@@ -157,6 +160,7 @@ def _absolute(path: Path) -> Path:
     show_default=True,
     help="With --remote: how long a reader waits before it gets an error.",
 )
+@secret_options
 @pass_settings
 def mount(
     settings: Settings,
@@ -173,6 +177,8 @@ def mount(
     cache_size: int | None,
     offline: bool,
     timeout: float,
+    key_file: Path | None,
+    passphrase_file: Path | None,
 ) -> None:
     """Show versions as files.
 
@@ -199,9 +205,12 @@ def mount(
     target, mountpoint = _split(arguments)
     store, patience = _absolute(settings.store), None
     if where is not None:
-        store, patience = _cache(
-            settings, where, cache, cache_size, target, timeout, offline=offline
-        )
+        from vfs.sync.cache import default_cache
+        from vfs.sync.ondemand import Patience
+
+        place = unlockable(_place(settings, where), key_file, passphrase_file)
+        store = _absolute(cache) if cache is not None else default_cache(place.url)
+        patience = _fill(store, place, cache_size, target, Patience(timeout, offline))
     elif cache is not None or cache_size is not None or offline:
         raise click.UsageError("--cache, --cache-size and --offline go with --remote")
     from vfs.daemon import MountSpec
@@ -230,34 +239,29 @@ def mount(
     )
 
 
-def _cache(
-    settings: Settings,
-    where: str,
-    cache: Path | None,
-    cache_size: int | None,
-    target: Target | None,
-    timeout: float,
-    *,
-    offline: bool,
-) -> tuple[Path, Patience]:
-    """Return the cache of a remote, made and brought up to date, and how it is to be read."""
-    from vfs.sync.cache import default_cache, make_cache, refresh_cache
-    from vfs.sync.ondemand import Patience
+def _place(settings: Settings, where: str) -> RemotePlace:
+    """Return the remote that *where* stands for; a URL needs no store."""
     from vfs.sync.remotes import RemotePlace, find_remote
 
     if "://" in where:
         from vfs.remote.urls import check_url
 
-        place = RemotePlace("", check_url(where))
-    else:
-        with settings.repository(readonly=True) as repo:
-            place = find_remote(repo.store, where)
-    path = _absolute(cache) if cache is not None else default_cache(place.url)
-    patience = Patience(timeout, offline)
-    if not offline:
-        make_cache(path, place, cache_size)
-        refresh_cache(path, patience, target.data_set if target else None)
-    return path, patience
+        return RemotePlace("", check_url(where))
+    with settings.repository(readonly=True) as repo:
+        return find_remote(repo.store, where)
+
+
+def _fill(
+    cache: Path, place: RemotePlace, size: int | None, target: Target | None, patience: Patience
+) -> Patience:
+    """Make a cache or bring it up to date; return how it is to be read, with the remote's key."""
+    if patience.offline:
+        return patience
+    from vfs.sync.cache import make_cache, refresh_cache
+
+    patience = replace(patience, key=make_cache(cache, place, size))
+    refresh_cache(cache, patience, target.data_set if target else None)
+    return patience
 
 
 def _split(arguments: tuple[str, ...]) -> tuple[Target | None, Path]:

@@ -8,6 +8,7 @@ import click
 
 from vfs.cli import output
 from vfs.cli.command import note, warn
+from vfs.cli.secrets import unlockable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -32,7 +33,7 @@ def erase_from_remotes(
     contents = frozenset(one.oid for one in done.plan.contents) if done else frozenset()
     reached = []
     for name in names:
-        with connected(repo.store, find_remote(repo.store, name)) as remote:
+        with connected(repo.store, unlockable(find_remote(repo.store, name))) as remote:
             outcome = erase_from_remote(repo.store, remote, on_progress, contents=contents)
         reached.append(
             {

@@ -8,6 +8,7 @@ import click
 
 from vfs.cli import output
 from vfs.cli.command import Settings, note
+from vfs.cli.secrets import unlockable
 from vfs.clock import iso
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def collect_remote(
         )
         if rules and not retention:
             note("the rules of 'vfs retention' are not applied there without --retention")
-        with connected(repo.store, find_remote(repo.store, where or None)) as remote:
+        with connected(repo.store, unlockable(find_remote(repo.store, where or None))) as remote:
             return (preview if dry_run else collect)(remote, options, on_progress)
 
 

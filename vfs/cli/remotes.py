@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
 from vfs.cli import output
 from vfs.cli.command import Command, Settings, json_option, note, pass_settings
+from vfs.cli.secrets import new_passphrase, unlockable
 from vfs.cli.targets import RemoteType
 
 if TYPE_CHECKING:
     from vfs.sync.remotes import RemotePlace
+
+_ARGUMENTS: Final = {
+    "list": "",
+    "add": "NAME and URL",
+    "remove": "NAME",
+    "key": "FILE",
+    "passphrase": "NAME",
+}
+"""What can be done, and to what."""
 
 
 @click.command(
@@ -30,6 +40,7 @@ if TYPE_CHECKING:
             "vfs remote add backup file:///mnt/nas/data",
         ),
         ("A new key for an encrypted remote, in a file", "vfs remote key data.key"),
+        ("Another passphrase for one; it is asked for", "vfs remote passphrase origin"),
         ("List them", "vfs remote"),
         ("Forget one; nothing changes there", "vfs remote remove lab"),
     ),
@@ -38,7 +49,7 @@ if TYPE_CHECKING:
     "action",
     required=False,
     default="list",
-    type=click.Choice(["list", "add", "remove", "key"]),
+    type=click.Choice(list(_ARGUMENTS)),
     help="What to do. [default: list]",
 )
 @click.argument(
@@ -69,21 +80,15 @@ def remote(
     A remote is a bucket of an object store, or a directory, through which stores share versions.
     The first push makes it. Credentials are taken from where the cloud's own tools look for them
     (environment, profiles, the machine's role); they are never kept, and never part of a URL.
+
+    An encrypted remote is made by 'vfs push --encrypt'. Its passphrase can be changed: nothing is
+    encrypted again, so who kept a copy of what the bucket held, and knows the old one, can read it.
     """
     from vfs.sync import remotes
 
-    given = (name is not None, url is not None)
-    if (
-        given
-        != {
-            "list": (False, False),
-            "add": (True, True),
-            "remove": (True, False),
-            "key": (True, False),
-        }[action]
-    ):
-        wanted = {"list": "nothing", "add": "NAME and URL", "remove": "NAME", "key": "FILE"}[action]
-        raise click.UsageError(f"'{action}' takes {wanted}", ctx)
+    wanted = _ARGUMENTS[action]
+    if (name is not None) + (url is not None) != (len(wanted.split(" and ")) if wanted else 0):
+        raise click.UsageError(f"'{action}' takes {wanted or 'nothing'}", ctx)
     if endpoint is not None and action != "add":
         raise click.UsageError("--endpoint stands with add", ctx)
     if action == "key":
@@ -94,6 +99,11 @@ def remote(
         assert name is not None
         make_key_file(Path(name))
         click.echo(f"made the key file {name}; keep a copy of it: without it, nothing opens")
+        return
+    if action == "passphrase":
+        assert name is not None
+        _change_passphrase(settings, name)
+        click.echo(f"the remote {name} has another passphrase; the old one opens it no more")
         return
     with settings.repository(readonly=action == "list") as repo:
         if action == "add":
@@ -109,13 +119,37 @@ def remote(
             _list(remotes.remote_places(repo.store), as_json=as_json)
 
 
+def _change_passphrase(settings: Settings, name: str) -> None:
+    from vfs.sync.remotes import change_passphrase, find_remote
+
+    with settings.repository(readonly=True) as repo:
+        place = unlockable(find_remote(repo.store, name))
+    change_passphrase(place, new_passphrase)
+
+
 def _list(places: list[RemotePlace], *, as_json: bool) -> None:
     if as_json:
         output.write_json(
-            [{"name": one.name, "url": one.url, "endpoint": one.endpoint} for one in places]
+            [
+                {
+                    "name": one.name,
+                    "url": one.url,
+                    "endpoint": one.endpoint,
+                    "encrypted": one.encrypted,
+                    "key_file": one.key_file,
+                }
+                for one in places
+            ]
         )
     elif places:
-        rows = [(one.name, one.url, one.endpoint or "") for one in places]
-        output.write_table(("REMOTE", "URL", "ENDPOINT"), rows, cut=False)
+        rows = [
+            (one.name, one.url, one.endpoint or "", _opened_by(one) if one.encrypted else "")
+            for one in places
+        ]
+        output.write_table(("REMOTE", "URL", "ENDPOINT", "ENCRYPTED"), rows, cut=False)
     else:
         note("there is no remote; add one with: vfs remote add origin URL")
+
+
+def _opened_by(place: RemotePlace) -> str:
+    return f"key {place.key_file}" if place.key_file else "passphrase"

@@ -34,8 +34,8 @@ def secret_options(command: Any) -> Any:
 
 def unlockable(
     place: RemotePlace,
-    key_file: Path | None,
-    passphrase_file: Path | None,
+    key_file: Path | None = None,
+    passphrase_file: Path | None = None,
     *,
     encrypt: bool = False,
 ) -> RemotePlace:
@@ -65,4 +65,15 @@ def unlockable(
         ask=ask,
         encrypted=place.encrypted or encrypt or bool(key_file or passphrase_file),
         key_file=str(key_file.absolute()) if key_file else place.key_file,
+    )
+
+
+def new_passphrase(_kind: Kind | None) -> Secret:
+    """Ask twice for a passphrase that a remote is to have; without a terminal, read one line."""
+    from vfs.remote.secrets import passphrase
+
+    if not sys.stdin.isatty():
+        return passphrase(sys.stdin.readline().rstrip("\r\n"))
+    return passphrase(
+        click.prompt("New passphrase", hide_input=True, confirmation_prompt=True, err=True)
     )

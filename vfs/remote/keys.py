@@ -56,7 +56,8 @@ def open_keys(bucket: Bucket, ask: Ask) -> MasterKey:
 def change_secret(bucket: Bucket, ask: Ask, ask_new: Ask) -> None:
     """Have another secret open a remote from now on. Raises RemoteProblem, NotFastForward.
 
-    Who kept a copy of the old slot can open that with the old secret for ever.
+    Who kept a copy of the old slot can open that with the old secret for ever. Killed before old
+    slots are deleted, the next change deletes them; the last one counts all the same.
     """
     number, slot = _read_last(bucket)
     master = unwrap(number, slot, ask(slot_kind(number, slot)))
@@ -64,6 +65,8 @@ def change_secret(bucket: Bucket, ask: Ask, ask_new: Ask) -> None:
     name = _name(number + 1)
     if not bucket.put(name, new) and bucket.get(name, most=JSON_MAX_BYTES) != new:
         raise NotFastForward("somebody else just changed it", hint="look which one holds now")
+    for old in range(number + 1):
+        bucket.delete(_name(old))
 
 
 def wrap(number: int, master: MasterKey, secret: Secret) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from vfs.errors import RemoteChanged, RemoteProblem
 from vfs.remote.bucket import Bucket
@@ -25,6 +25,10 @@ from vfs.remote.parallel import Workers
 from vfs.remote.refs import RemoteRefs
 from vfs.remote.unlocking import PLAIN, Lock, header_of, make_sealed, open_sealed
 
+if TYPE_CHECKING:
+    from vfs.remote.sealed import SealedBucket
+    from vfs.remote.secrets import MasterKey
+
 VIEW_SECONDS: Final = 3600.0
 """So long at most before an index or a reference is written, its writer has looked at the journal:
 a small part of the time for which what is condemned stays."""
@@ -34,7 +38,7 @@ class Remote:
     """A remote in a bucket. For one thread. A context manager, which closes the bucket."""
 
     def __init__(
-        self, bucket: Bucket, uuid: str, store: Path | None, *, is_encrypted: bool = False
+        self, bucket: Bucket, uuid: str, store: Path | None, *, key: MasterKey | None = None
     ) -> None:
         self.uuid = uuid
         self.workers = Workers()
@@ -44,7 +48,8 @@ class Remote:
         self.catalog = Catalog(bucket, cache)
         self.objects = RemoteObjects(bucket, self.catalog, self.workers)
         self.bucket = bucket
-        self.is_encrypted = is_encrypted
+        self.key = key
+        """What *bucket* is opened with already, if it is encrypted."""
         self._looked = _now()
         self._salt = b""
 
@@ -56,17 +61,17 @@ class Remote:
 
         *store*: the directory in which indexes are kept; None to keep none. Raises RemoteProblem.
         """
-        outer = bucket
+        sealed: SealedBucket | None = None
         header = header_of(bucket)
         if header is not None and is_sealed(header):
-            bucket = open_sealed(bucket, lock)
+            bucket = sealed = open_sealed(bucket, lock)
             header = header_of(bucket)
         elif header is not None and lock.required:
             raise RemoteProblem(
                 "the remote is not encrypted", hint="it was to be: do not trust what it holds"
             )
         elif header is None and make and lock.required:
-            bucket = make_sealed(bucket, lock)
+            bucket = sealed = make_sealed(bucket, lock)
             header = header_of(bucket)
         elif header is None and make:
             from uuid import uuid4  # noqa: PLC0415 - 3 ms, and remotes are seldom made
@@ -75,7 +80,8 @@ class Remote:
             header = header_of(bucket)
         if header is None:
             raise RemoteProblem("there is no vfs remote", hint="the first push to it makes one")
-        return cls(bucket, decode_header(header), store, is_encrypted=bucket is not outer)
+        key = None if sealed is None else sealed.master
+        return cls(bucket, decode_header(header), store, key=key)
 
     def refresh(self) -> None:
         """Learn of the packs that others wrote or removed. Raises RemoteProblem."""
@@ -106,6 +112,14 @@ class Remote:
         """Write a record of the journal. Raises RemoteChanged where another one came."""
         if not self.journal.append(value):
             raise _changed()
+
+    def size_there(self, size: int) -> int:
+        """Return what an object of *size* bytes takes in the bucket."""
+        if self.key is None:
+            return size
+        from vfs.remote.sealing import sealed_size  # noqa: PLC0415 - an extra
+
+        return sealed_size(size)
 
     def seal(self, builder: PackBuilder) -> SealedPack:
         """Compress a pack and write it, which nobody sees yet. Meant for pool threads.

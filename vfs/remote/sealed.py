@@ -35,6 +35,7 @@ class SealedBucket:
     """
 
     def __init__(self, bucket: Bucket, master: MasterKey) -> None:
+        self.master = master
         self._bucket = bucket
         self._names = Names(master)
         self._sealer = Sealer(master)

@@ -21,7 +21,8 @@ from vfs.remote.layout import (
 
 if TYPE_CHECKING:
     from vfs.remote.keys import Ask
-    from vfs.remote.secrets import Kind, Secret
+    from vfs.remote.sealed import SealedBucket
+    from vfs.remote.secrets import Kind, MasterKey, Secret
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,16 @@ def header_of(bucket: Bucket) -> bytes | None:
         return None
 
 
-def open_sealed(bucket: Bucket, lock: Lock) -> Bucket:
+def unlocked(bucket: Bucket, master: MasterKey | None) -> Bucket:
+    """Return what lies behind a bucket, for whoever has its key already; it may have none."""
+    if master is None:
+        return bucket
+    from vfs.remote.sealed import SealedBucket  # noqa: PLC0415 - an extra, and 30 ms
+
+    return SealedBucket(bucket, master)
+
+
+def open_sealed(bucket: Bucket, lock: Lock) -> SealedBucket:
     """Return what lies behind an encrypted bucket. Raises RemoteProblem."""
     with _needing_cryptography():
         from vfs.remote.keys import open_keys  # noqa: PLC0415 - an extra, and 30 ms
@@ -61,7 +71,7 @@ def open_sealed(bucket: Bucket, lock: Lock) -> Bucket:
     return SealedBucket(bucket, open_keys(bucket, lock.ask))
 
 
-def make_sealed(bucket: Bucket, lock: Lock) -> Bucket:
+def make_sealed(bucket: Bucket, lock: Lock) -> SealedBucket:
     """Make an encrypted remote where there is none: whole once the clear header shows.
 
     Who makes one at the same time, or goes on after a kill, takes the keys that are there.

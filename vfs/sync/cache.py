@@ -26,6 +26,7 @@ from vfs.sync.remotes import DEFAULT, RemotePlace
 if TYPE_CHECKING:
     from vfs.ids import ObjectId
     from vfs.remote.refs import RemoteRef
+    from vfs.remote.secrets import MasterKey
     from vfs.store.environment import Txn
 
 _WHY: Final = "as on the remote"
@@ -44,22 +45,23 @@ def open_cache(path: Path, patience: Patience) -> Repository:
     """
     store = Store.open(path, partial=True)
     try:
-        store.bring = OnDemand(store, _source(store), patience)
+        store.bring = OnDemand(store, _source(store, patience), patience)
         return Repository(store)
     except BaseException:
         store.close()
         raise
 
 
-def make_cache(path: Path, place: RemotePlace, limit: int | None = None) -> None:
+def make_cache(path: Path, place: RemotePlace, limit: int | None = None) -> MasterKey | None:
     """See to it that *path* is a cache of the remote at *place*, of at most *limit* bytes.
 
-    Without a limit it keeps the one it has; a new one gets LIMIT_BYTES, or half of what is free.
-    Raises RemoteProblem, RemoteUnavailable, and StoreError where something else is.
+    Returns the key of an encrypted remote. Without a limit it keeps the one it has; a new one gets
+    LIMIT_BYTES, or half of what is free. Raises RemoteProblem, RemoteUnavailable, and StoreError
+    where something else is.
     """
     bucket = open_bucket(place.url, place.endpoint)
-    with Remote.connect(bucket, store=None) as remote:
-        uuid = remote.uuid
+    with Remote.connect(bucket, store=None, lock=place.lock) as remote:
+        uuid, key = remote.uuid, remote.key
     with suppress(AlreadyExists):
         Store.create(path).close()
     with Store.open(path, partial=True) as store:
@@ -75,6 +77,7 @@ def make_cache(path: Path, place: RemotePlace, limit: int | None = None) -> None
             raise StoreError(f"{path} is a store of its own", hint="give another --cache")
         else:
             store.promise(value)
+    return key
 
 
 def refresh_cache(path: Path, patience: Patience, data_set: str | None = None) -> None:
@@ -83,7 +86,7 @@ def refresh_cache(path: Path, patience: Patience, data_set: str | None = None) -
     Raises NotFound for a data set that is not there, RemoteProblem, RemoteUnavailable.
     """
     with open_cache(path, patience) as repo:
-        source = _source(repo.store)
+        source = _source(repo.store, patience)
         with Remote(source.bucket(), source.uuid, path) as remote:
             remote.refresh()  # before the workers of a mount ask for indexes one by one
             names = remote.refs.data_sets() if data_set is None else [data_set]
@@ -130,7 +133,7 @@ def _show(repo: Repository, data_set: str, heads: list[RemoteRef]) -> None:
     refs.move(changes, time_ns=now, who=who, why=_WHY)
 
 
-def _source(store: Store) -> Source:
+def _source(store: Store, patience: Patience) -> Source:
     value = store.settings.get(PROMISED)
     if value is None:
         raise StoreError(f"{store.path} is no cache of a remote", hint="give another --cache")
@@ -140,6 +143,7 @@ def _source(store: Store) -> Source:
         value.get("endpoint"),
         str(value.get("uuid")),
         limit if isinstance(limit, int) else LIMIT_BYTES,
+        patience.key,
     )
 
 

@@ -140,7 +140,7 @@ class _Check:
         indexes = list(remote.catalog.indexes())
         for done, index in enumerate(indexes):
             run.line.progress(done, len(indexes))
-            message = _index_problem(index, sizes.get(index.pack))
+            message = _index_problem(index, sizes.get(index.pack), remote.size_there(index.size))
             if message:
                 run.found("remote", message)
                 remote.catalog.leave_out(index.pack)
@@ -283,14 +283,12 @@ class _Check:
                         )
 
 
-def _index_problem(index: PackIndex, size: int | None) -> str:
+def _index_problem(index: PackIndex, size: int | None, expected: int) -> str:
     """Return what is wrong with an index, or with its pack as far as its size shows it."""
     if size is None:
         return f"'{pack_name(index.pack)}' is missing on the remote: it has an index"
-    if size != index.size:
-        return (
-            f"'{pack_name(index.pack)}' has {size:,} bytes on the remote instead of {index.size:,}"
-        )
+    if size != expected:
+        return f"'{pack_name(index.pack)}' has {size:,} bytes on the remote instead of {expected:,}"
     try:
         index.within(0, PACK_MAX_BYTES)
     except RemoteProblem as problem:

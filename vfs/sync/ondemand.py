@@ -12,10 +12,11 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from vfs.errors import Erased, NotFound, RemoteProblem, RemoteUnavailable
+from vfs.remote.unlocking import unlocked
 from vfs.remote.urls import open_bucket
 from vfs.sync.readahead import ReadAhead
 from vfs.sync.windows import Windows
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from vfs.ids import ObjectId
     from vfs.remote.bucket import Bucket
     from vfs.remote.objects import Window
+    from vfs.remote.secrets import MasterKey
     from vfs.store.store import Store
 
 T = TypeVar("T")
@@ -44,6 +46,8 @@ class Patience:
 
     seconds: float = PATIENCE_SECONDS
     offline: bool = False  # not at all
+    key: MasterKey | None = field(default=None, repr=False)
+    """Of an encrypted remote. Processes of a mount have it from the one that forked them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +58,11 @@ class Source:
     endpoint: str | None
     uuid: str
     limit: int = LIMIT_BYTES  # of the cache
+    key: MasterKey | None = field(default=None, repr=False)  # of an encrypted remote
 
     def bucket(self) -> Bucket:
         """Return its bucket, to be closed."""
-        return open_bucket(self.url, self.endpoint)
+        return unlocked(open_bucket(self.url, self.endpoint), self.key)
 
 
 class OnDemand:

@@ -104,4 +104,4 @@ def new_store(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def change(new_store: Path) -> Run:
-    return lambda *args: CliRunner().invoke(vfs, ["--store", str(new_store), *args])
+    return lambda *args, **how: CliRunner().invoke(vfs, ["--store", str(new_store), *args], **how)

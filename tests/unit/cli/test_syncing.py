@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 from tests.unit.cli.conftest import Run
 from vfs.cli.main import vfs
@@ -21,7 +21,13 @@ def shared(tmp_path: Path, change: Run) -> str:
 
 def test_remotes(change: Run, shared: str) -> None:
     assert json.loads(change("remote", "--json").stdout) == [
-        {"name": "origin", "url": shared, "endpoint": None}
+        {
+            "name": "origin",
+            "url": shared,
+            "endpoint": None,
+            "encrypted": False,
+            "key_file": None,
+        }
     ]
     assert shared in change("remote").stdout
     assert change("remote", "add", "x").exit_code == 2
@@ -112,3 +118,20 @@ def test_an_encrypted_remote(change: Run, shared: str, tmp_path: Path) -> None:
     assert b"caf" not in Path(bundle).read_bytes()
     assert change("fetch", "--all", "--from", bundle).exit_code == 1
     assert change("fetch", "--all", "--from", bundle, "--key-file", str(key)).exit_code == 0
+
+
+def test_another_passphrase(change: Run, shared: str, tmp_path: Path) -> None:
+    def run(*words: str, passphrase: str, typed: str = "") -> Result:
+        return change(*words, env={"VFS_PASSPHRASE": passphrase}, input=typed)
+
+    plain = run("remote", "passphrase", "origin", passphrase="x", typed="y\n")
+    assert plain.exit_code == 1  # it is not there yet
+    assert run("push", "--all", "--encrypt", passphrase="old words").exit_code == 0
+    assert "passphrase" in change("remote").stdout
+    wrong = run("remote", "passphrase", "origin", passphrase="x", typed="y\n")
+    assert (wrong.exit_code, "does not open" in wrong.stderr) == (1, True)
+    done = run("remote", "passphrase", "origin", passphrase="old words", typed="new words\n")
+    assert (done.exit_code, "words" in done.output) == (0, False)
+    assert run("clone", shared, str(tmp_path / "a"), passphrase="old words").exit_code == 1
+    assert run("clone", shared, str(tmp_path / "b"), passphrase="new words").exit_code == 0
+    assert len(list((tmp_path / "remote" / "keys").iterdir())) == 1
