@@ -11,6 +11,7 @@ import pytest
 from vfs.errors import RemoteProblem
 from vfs.ids import ObjectId, object_id
 from vfs.remote.bundle import Bundle, NewBundle
+from vfs.remote.files import FileBucket
 from vfs.remote.layout import (
     HEADER_NAME,
     PackIndex,
@@ -23,6 +24,8 @@ from vfs.remote.layout import (
 )
 from vfs.remote.pack import PackBuilder
 from vfs.remote.refs import RemoteRefs
+from vfs.remote.sealed import SealedBucket
+from vfs.remote.secrets import MasterKey
 from vfs.store.layout import Kind
 
 HERE = Path(__file__).parent
@@ -108,3 +111,30 @@ def test_what_was_written_is_read(golden: Bundle) -> None:
 def test_other_headers_are_refused(header: bytes) -> None:
     with pytest.raises(RemoteProblem):
         decode_header(header)
+
+
+SEALED = {
+    "packs/" + "ab" * 32: (
+        "packs/x7caatz4pvxpz2jz2uvwipgxvfkokzjnu4acl6bbine6yb5adtpbxgfvti253s4"
+        "irji6cbk7tqzsgiuofjl5srm2brr2f2ntlsjuebmw6ukbplbbdj6uuuvk3gj4n3m4y"
+    ),
+    "refs/data/main/00000000000000000003": (
+        "refs/x2lurn6xbm3velbnyukaiii2qkhi35wrsidsjakfozfw6mxbm6o43mofpvpy6srqpyrvo4qdhs6i72/"
+        "xcdaoiqneijd2pyqaxa36gr3nzjjwherol5m44erleyunz2o52uchizpo7pvghkulisboc3tsm3toy/"
+        "00000000000000000003"
+    ),
+}
+
+
+def test_an_encrypted_object_is_opened(tmp_path: Path) -> None:
+    files = FileBucket(tmp_path)
+    bucket = SealedBucket(files, MasterKey(bytes(range(32))))
+    for name, there in SEALED.items():
+        files.put(there, (HERE / "sealed.bin").read_bytes())
+        assert [item.name for item in bucket.items(name.rpartition("/")[0])] == [name]
+    pack, reference = SEALED
+    data = b"".join(b"%07d\n" % number for number in range(10_000))
+    assert bucket.get(pack, most=len(data)) == data
+    assert bucket.get_range(pack, 70_000, 100) == data[70_000:70_100]
+    with pytest.raises(RemoteProblem):  # the bytes of one object are not another's
+        bucket.get(reference, most=len(data))
