@@ -16,6 +16,7 @@ from vfs.remote.bucket import Bucket
 from vfs.remote.bundle import NewBundle
 from vfs.remote.files import FileBucket
 from vfs.remote.objectstore import ObjectStoreBucket
+from vfs.remote.parallel import Workers
 from vfs.remote.sealed import SealedBucket
 from vfs.remote.sealing import sealed_size
 from vfs.remote.secrets import MasterKey
@@ -150,8 +151,8 @@ def test_lists_say_when_something_was_written(bucket: Bucket) -> None:
 def test_lists_may_be_long(make: Callable[[], Bucket]) -> None:
     bucket = make()
     names = [f"many/{number:05}" for number in range(2100)]
-    for name in names:
-        bucket.put(name, b"")
+    with Workers() as workers:
+        assert all(workers.in_order(lambda name: bucket.put(name, b""), names))
     assert [item.name for item in bucket.items("many")] == names
 
 

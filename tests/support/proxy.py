@@ -18,7 +18,7 @@ import select
 import signal
 import socket
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from io import BufferedReader
 from threading import Event, Thread
@@ -29,6 +29,7 @@ PIECE_BYTES: Final = 256 << 10
 STALL_SECONDS: Final = 0.3
 
 State: TypeAlias = Literal["on", "refusing", "silent"]
+Moment: TypeAlias = Literal["request", "answer"]
 
 STATUSES: Final = {
     "500": b"500 Internal Server Error",
@@ -119,13 +120,13 @@ class Proxy:
         self.requests: Counter[str] = Counter()  # by method
         self.failed: Counter[str] = Counter()  # by fault
         self.bytes: Counter[str] = Counter()  # of bodies: "sent" and "came"
+        self.watch: Callable[[Moment], None] = lambda _: None  # before either goes on
         self._random = random.Random(seed)
         self._on, self._ended = Event(), Event()
         self._on.set()
         self._state: State = "on"
         self._open: set[socket.socket] = set()
         self._threads: list[Thread] = []
-        self._came = Event()
         self._listener = socket.create_server(("127.0.0.1", port), backlog=64)
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
 
@@ -138,11 +139,6 @@ class Proxy:
         self._on.clear()
         if state == "refusing":
             self._cut_all()
-
-    def wait_for_request(self, seconds: float) -> None:
-        """Return when one more has come, or after some seconds."""
-        self._came.wait(seconds)
-        self._came.clear()
 
     def __enter__(self) -> Self:
         self._begin(self._accept)
@@ -196,7 +192,7 @@ class Proxy:
         request = Head.read(client.reader)
         method = request.start.partition(" ")[0]
         self.requests[method] += 1
-        self._came.set()
+        self.watch("request")
         if not self._on.is_set():
             self._on.wait()
             raise Cut
@@ -218,6 +214,7 @@ class Proxy:
         answer = Head.read(upstream.reader)
         while answer.start.split()[1].startswith("1"):
             answer = Head.read(upstream.reader)
+        self.watch("answer")
         if fault == "lost":
             raise Cut
         fault = fault if fault in CAME else ""

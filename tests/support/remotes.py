@@ -199,7 +199,14 @@ def assert_whole(path: Path) -> set[ObjectId]:
 
 def assert_remote_sound(path: Path) -> None:
     """Check all of a remote as users do, every byte."""
-    if not (path / HEADER_NAME).exists():
-        return
-    with tempfile.TemporaryDirectory() as temporary, connect(path, make=False) as remote:
+    if (path / HEADER_NAME).exists():
+        assert_sound(FileBucket(path))
+
+
+def assert_sound(bucket: Bucket) -> None:
+    """Check all of the remote in a bucket, every byte, and close it."""
+    with (
+        tempfile.TemporaryDirectory() as temporary,
+        Remote.connect(bucket, store=None) as remote,
+    ):
         assert check_remote(remote, Path(temporary), data=True).damages == []

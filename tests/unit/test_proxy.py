@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from tests.support.proxy import ALWAYS, FAULTS, SENT, STATUSES, Proxy
+from tests.support.proxy import FAULTS, SENT, STATUSES, Proxy
 
 DATA = bytes(range(256)) * 400
 
@@ -102,12 +102,15 @@ def test_each_fault_happens(echo: str, fault: str, path: str) -> None:
             assert fault not in {*STATUSES, "stall", "flip", "short"}
 
 
-def test_a_request_that_fails_before_it_arrives_is_not_passed_on(echo: str) -> None:
-    with Proxy(echo, fail=1, faults=ALWAYS, seed=3) as proxy:
-        for _ in range(20):
-            with pytest.raises((OSError, http.client.HTTPException, AssertionError)):
-                assert ask(proxy)[0] == 200
-    assert proxy.bytes["came"] == 0
+def test_what_fails_before_it_arrives_is_not_passed_on_and_what_is_lost_is(echo: str) -> None:
+    for faults, arrive in (((*STATUSES, "cut"), False), (("lost",), True)):
+        moments: list[str] = []
+        with Proxy(echo, fail=1, faults=faults, seed=3) as proxy:
+            proxy.watch = moments.append
+            for _ in range(20):
+                with pytest.raises((OSError, http.client.HTTPException, AssertionError)):
+                    assert ask(proxy)[0] == 200
+        assert moments == (["request", "answer"] if arrive else ["request"]) * 20
 
 
 def test_it_is_turned_off_and_on(echo: str) -> None:
