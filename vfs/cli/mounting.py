@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
     from vfs.model.names import Target
+    from vfs.remote.secrets import MasterKey
     from vfs.sync.ondemand import Patience
     from vfs.sync.remotes import RemotePlace
 
@@ -257,11 +258,15 @@ def _fill(
     """Make a cache or bring it up to date; return how it is to be read, with the remote's key."""
     if patience.offline:
         return patience
+    from vfs.sync.apart import apart
     from vfs.sync.cache import make_cache, refresh_cache
 
-    patience = replace(patience, key=make_cache(cache, place, size))
-    refresh_cache(cache, patience, target.data_set if target else None)
-    return patience
+    def fill() -> MasterKey | None:
+        key = make_cache(cache, place, size)
+        refresh_cache(cache, replace(patience, key=key), target.data_set if target else None)
+        return key
+
+    return replace(patience, key=apart(fill))
 
 
 def _split(arguments: tuple[str, ...]) -> tuple[Target | None, Path]:
