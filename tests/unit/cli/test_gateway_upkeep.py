@@ -22,12 +22,9 @@ def run(store: Path, *args: object) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize("encrypted", [False, True], ids=["plain", "encrypted"])
-def test_what_is_collected_and_erased_is_gone_and_the_rest_is_whole(
-    encrypted: bool, tmp_path: Path
-) -> None:
+def test_what_is_collected_and_erased_is_gone_and_the_rest_is_whole(tmp_path: Path) -> None:
     place, endpoint = new_place(), os.environ["VFS_TEST_S3_ENDPOINT"]
-    store, key, rng = tmp_path / "store", tmp_path / "key", random.Random(3)
+    store, rng = tmp_path / "store", random.Random(3)
     files = {name: rng.randbytes(100_000) for name in ("jane", "other", "unwanted")}
     run(store, "init")
     for data_set, names in (("data", ("jane", "other")), ("more", ("unwanted",))):
@@ -43,17 +40,15 @@ def test_what_is_collected_and_erased_is_gone_and_the_rest_is_whole(
         return {name for name, data in files.items() if any(data[500:900] in one for one in packs)}
 
     run(store, "remote", "add", "origin", place, "--endpoint", endpoint)
-    run(store, "remote", "key", key)
-    options = ("--key-file", key) if encrypted else ()
-    run(store, "push", "--all", *(("--encrypt", *options) if encrypted else ()))
-    assert there() == (set() if encrypted else set(files))
+    run(store, "push", "--all")
+    assert there() == set(files)
     run(store, "push", "--delete", "more@main")
     run(store, "gc", "--remote", "origin", "--keep", "0", "--grace", "0")
-    assert there() == (set() if encrypted else {"jane", "other"})
+    assert there() == {"jane", "other"}
     run(store, "erase", "data", "--path", "jane", "--reason", "x", "--remote", "origin", "--yes")
-    assert there() == (set() if encrypted else {"other"})
+    assert there() == {"other"}
     run(store, "fsck", "--remote", "origin", "--data")
     clone = tmp_path / "clone"
-    arguments = ["clone", place, str(clone), "--endpoint", endpoint, *map(str, options)]
+    arguments = ["clone", place, str(clone), "--endpoint", endpoint]
     assert CliRunner().invoke(vfs, arguments).exit_code == 0
     run(clone, "fsck", "--data")
