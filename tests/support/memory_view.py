@@ -51,6 +51,8 @@ def attr(node: int, mode: int, size: int, *, number: int | None = None) -> Attr:
 class MemoryView:
     """*control* is a directory with the fifos that `gate` waits at."""
 
+    is_working = False
+
     def __init__(self, control: Path, directories: int = 20, files: int = 50) -> None:
         self.control = control
         self.directories = directories

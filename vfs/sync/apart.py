@@ -42,7 +42,7 @@ def apart(work: Callable[[], T]) -> T:
         raise RemoteUnavailable("the process that asked the remote was killed") from None
     finally:
         os.waitpid(child, 0)
-    result, error = outcome
-    if error is not None:
-        raise error
+    result, problem = outcome
+    if problem is not None:
+        raise problem
     return result

@@ -115,7 +115,7 @@ def test_an_encrypted_remote(change: Run, shared: str, tmp_path: Path) -> None:
     bundle = str(tmp_path / "b.vfsbundle")
     arguments = ["push", "data", "--to", bundle, "--key-file", str(key)]
     assert change(*arguments).exit_code == 0
-    assert b"caf" not in Path(bundle).read_bytes()
+    assert b"vfsindx" not in Path(bundle).read_bytes()  # how each index begins
     assert change("fetch", "--all", "--from", bundle).exit_code == 1
     assert change("fetch", "--all", "--from", bundle, "--key-file", str(key)).exit_code == 0
 
