@@ -94,3 +94,13 @@ def test_an_encrypted_remote(source: Path, mount: Mount, tmp_path: Path) -> None
         assert secret not in Path(f"/proc/{record.pid}/{what}").read_bytes()
     for command in (("fsck", "--remote", "sealed", "--data"), ("gc", "--remote", "sealed")):
         vfs("--store", origin, *command)
+
+
+def test_what_was_prefetched_needs_no_remote(source: Path, mount: Mount, tmp_path: Path) -> None:
+    place = ("--remote", f"file://{tmp_path}/remote", "--cache", tmp_path / "cache")
+    vfs("prefetch", *place, "--cache-size", "1M", "data@v1", code=1)  # which is not enough
+    vfs("prefetch", *place, "--cache-size", "1G", "data@v1:large")
+    vfs("prefetch", *place, "data@v1:none", code=1)
+    vfs("prefetch", *place, "data@v1")
+    (tmp_path / "remote").rename(tmp_path / "away")
+    assert_same(source, mount("--offline", "data@v1"))

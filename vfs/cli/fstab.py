@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from vfs.cli.caches import SizeType
 from vfs.cli.command import fail, log_lines, note
-from vfs.cli.mounting import SizeType, default_workers
+from vfs.cli.mounting import default_workers
 from vfs.cli.targets import TargetType
 from vfs.defaults import default_store
 from vfs.errors import MountProblem, VfsError

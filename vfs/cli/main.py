@@ -103,6 +103,9 @@ SECTIONS: Final[Mapping[str, Mapping[str, Lazy]]] = {
         "fetch": Lazy("vfs.cli.syncing", "fetch", "Bring versions from a remote."),
         "pull": Lazy("vfs.cli.syncing", "pull", "Fetch, and move branches on."),
         "clone": Lazy("vfs.cli.syncing", "clone", "Make a store from a remote."),
+        "prefetch": Lazy(
+            "vfs.cli.prefetching", "prefetch", "Fetch a remote's version before it is read."
+        ),
     },
     "Keep it sound": {
         "fsck": Lazy("vfs.cli.checking", "fsck", "Check the store, or a remote."),

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import re
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from vfs.cli import output
+from vfs.cli.caches import SizeType, absolute, filled, place_of
 from vfs.cli.command import Command, DirectoryType, Settings, json_option, note, pass_settings
 from vfs.cli.secrets import secret_options, unlockable
 from vfs.cli.targets import TargetType
@@ -19,9 +18,6 @@ if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
     from vfs.model.names import Target
-    from vfs.remote.secrets import MasterKey
-    from vfs.sync.ondemand import Patience
-    from vfs.sync.remotes import RemotePlace
 
 WORKERS_MAX: Final = 8  # by default; more cores than that wait for the kernel's queue
 
@@ -49,31 +45,9 @@ class MountArgument(TargetType):
         return [directories, *super().shell_complete(ctx, param, incomplete)]
 
 
-class SizeType(click.ParamType[int]):
-    """A number of bytes: 256M, 1.5G, 65536."""
-
-    name = "size"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Return the bytes; K, M, G and T are powers of 1024."""
-        if isinstance(value, int):
-            return value
-        match = re.fullmatch(
-            r"([0-9]+(?:\.[0-9]+)?)([KMGT]?)(?:i?B)?", value.strip(), re.IGNORECASE
-        )
-        if match is None:
-            self.fail(f"'{value}' is no size, such as 256M or 2G", param, ctx)
-        return int(float(match[1]) * 1024 ** " KMGT".index(match[2].upper() or " "))
-
-
 def default_workers() -> int:
     """Return the number of cores this process may use, at most WORKERS_MAX."""
     return min(len(os.sched_getaffinity(0)), WORKERS_MAX)
-
-
-def _absolute(path: Path) -> Path:
-    # Not resolve(): a stale mount answers no stat.
-    return Path(os.path.abspath(path))  # noqa: PTH100
 
 
 @click.command(
@@ -204,14 +178,14 @@ def mount(
     killed is cleared first.
     """
     target, mountpoint = _split(arguments)
-    store, patience = _absolute(settings.store), None
+    store, patience = absolute(settings.store), None
     if where is not None:
         from vfs.sync.cache import default_cache
         from vfs.sync.ondemand import Patience
 
-        place = unlockable(_place(settings, where), key_file, passphrase_file)
-        store = _absolute(cache) if cache is not None else default_cache(place.url)
-        patience = _fill(store, place, cache_size, target, Patience(timeout, offline))
+        place = unlockable(place_of(settings, where), key_file, passphrase_file)
+        store = absolute(cache) if cache is not None else default_cache(place.url)
+        patience = filled(store, place, cache_size, target, Patience(timeout, offline))
     elif cache is not None or cache_size is not None or offline:
         raise click.UsageError("--cache, --cache-size and --offline go with --remote")
     from vfs.daemon import MountSpec
@@ -240,40 +214,11 @@ def mount(
     )
 
 
-def _place(settings: Settings, where: str) -> RemotePlace:
-    """Return the remote that *where* stands for; a URL needs no store."""
-    from vfs.sync.remotes import RemotePlace, find_remote
-
-    if "://" in where:
-        from vfs.remote.urls import check_url
-
-        return RemotePlace("", check_url(where))
-    with settings.repository(readonly=True) as repo:
-        return find_remote(repo.store, where)
-
-
-def _fill(
-    cache: Path, place: RemotePlace, size: int | None, target: Target | None, patience: Patience
-) -> Patience:
-    """Make a cache or bring it up to date; return how it is to be read, with the remote's key."""
-    if patience.offline:
-        return patience
-    from vfs.sync.apart import apart
-    from vfs.sync.cache import make_cache, refresh_cache
-
-    def fill() -> MasterKey | None:
-        key = make_cache(cache, place, size)
-        refresh_cache(cache, replace(patience, key=key), target.data_set if target else None)
-        return key
-
-    return replace(patience, key=apart(fill))
-
-
 def _split(arguments: tuple[str, ...]) -> tuple[Target | None, Path]:
     ctx = click.get_current_context()
     if len(arguments) > 2:
         raise click.UsageError(f"one version and one mount point, not {len(arguments)}", ctx)
-    mountpoint = _absolute(Path(arguments[-1]))
+    mountpoint = absolute(Path(arguments[-1]))
     if len(arguments) == 1:
         return None, mountpoint
     return TargetType().convert(arguments[0], None, ctx), mountpoint
@@ -306,7 +251,7 @@ def umount(mountpoints: tuple[Path, ...], lazy: bool) -> None:
     from vfs.daemon import unmount
 
     for mountpoint in mountpoints:
-        unmount(_absolute(mountpoint), lazy=lazy)
+        unmount(absolute(mountpoint), lazy=lazy)
         click.echo(output.printable(f"unmounted {mountpoint}"))
 
 

@@ -10,12 +10,14 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from vfs.errors import Erased, NotFound, RemoteProblem, RemoteUnavailable
+from vfs.remote.objects import WINDOW_BYTES
+from vfs.remote.parallel import Workers
 from vfs.remote.unlocking import unlocked
 from vfs.remote.urls import open_bucket
 from vfs.sync.readahead import ReadAhead
@@ -24,6 +26,7 @@ from vfs.sync.windows import Windows
 if TYPE_CHECKING:
     from vfs.ids import ObjectId
     from vfs.remote.bucket import Bucket
+    from vfs.remote.layout import PackId
     from vfs.remote.objects import Window
     from vfs.remote.secrets import MasterKey
     from vfs.store.store import Store
@@ -131,6 +134,42 @@ class OnDemand:
                 return
             if window is not None:
                 self._ahead.expect(window)
+
+    def bring_all(self, ids: Iterable[ObjectId]) -> Iterator[tuple[int, int]]:
+        """Store objects, several windows at once; yield what came of each: objects and bytes.
+
+        Raises as a call does, and StoreFull where the cache would have to lose some for others.
+        """
+        windows = self._windows
+        asked: set[tuple[PackId, int]] = set()
+        arrived = 0
+
+        def missing() -> Iterator[tuple[ObjectId, Window]]:
+            for oid in ids:
+                if self._has(oid) is not None:
+                    continue
+                window = windows.find(oid)
+                if window is None:
+                    self(oid)  # says what is the matter, or has learned of new packs
+                elif (window.pack, window.start) not in asked:
+                    windows.require_room((len(asked) - arrived) * WINDOW_BYTES)
+                    asked.add((window.pack, window.start))
+                    yield oid, window
+
+        with Workers() as workers:
+            for came in workers.in_order(self._bring_window, missing()):
+                arrived += 1
+                yield came
+
+    def _bring_window(self, wanted: tuple[ObjectId, Window]) -> tuple[int, int]:
+        oid, window = wanted
+        try:
+            self._fetch(oid, window, time.monotonic() + self._patience.seconds)
+        except NotFound as error:
+            raise RemoteProblem(
+                str(error), hint="it was cleaned up meanwhile: try again"
+            ) from error
+        return len(window.around), sum(place.size for _, place in window.around)
 
     @property
     def _rests(self) -> bool:

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
-from vfs.errors import CorruptObject
+from vfs.errors import CorruptObject, StoreFull
 from vfs.ids import ObjectId, object_id
 from vfs.remote.remote import Remote
 from vfs.store.clock import Clock
@@ -86,6 +86,14 @@ class Windows:
     def is_here(self, window: Window) -> bool:
         """Say whether the object that a window was found for is in the store."""
         return self._store.object_size(window.wanted[0]) is not None
+
+    def require_room(self, coming: int) -> None:
+        """Raise StoreFull if the cache is about to take all that it may, with *coming* bytes."""
+        if self._store.used_bytes() + coming > self._limit * KEPT_PART:
+            raise StoreFull(
+                "the cache holds what it may: more of it would drive out what is there",
+                hint="give it more: --cache-size",
+            )
 
     def store(self, window: Window, objects: list[Object]) -> None:
         """Store what came, durable on return. Raises CorruptObject, StoreFull.
