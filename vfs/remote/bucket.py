@@ -62,15 +62,23 @@ class Bucket(Protocol):
         """Give up what is held. Nothing is used after it."""
 
 
-def get_decoded(bucket: Bucket, name: str, decode: Callable[[bytes], T], *, most: int) -> T:
-    """Return what *decode* makes of an object, read again where it raises RemoteProblem.
+def read_again(read: Callable[[], T]) -> T:
+    """Return what *read* does, tried again where it raises RemoteProblem.
 
-    What came wrong over a line comes right the next time. Raises NotFound, RemoteProblem.
+    What came wrong over a line, or not whole, comes right the next time.
     """
     for _ in range(READS - 1):
         with suppress(RemoteProblem):
-            return decode(bucket.get(name, most=most))
-    return decode(bucket.get(name, most=most))
+            return read()
+    return read()
+
+
+def get_decoded(bucket: Bucket, name: str, decode: Callable[[bytes], T], *, most: int) -> T:
+    """Return what *decode* makes of an object, read again where it raises RemoteProblem.
+
+    Raises NotFound, RemoteProblem.
+    """
+    return read_again(lambda: decode(bucket.get(name, most=most)))
 
 
 class Retrying:

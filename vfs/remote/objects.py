@@ -12,7 +12,7 @@ from typing import Final, NamedTuple, TypeAlias, TypeVar
 from vfs.errors import CorruptObject, NotFound, RemoteProblem
 from vfs.ids import ObjectId, object_id
 from vfs.recent import Recent
-from vfs.remote.bucket import READS, Bucket
+from vfs.remote.bucket import Bucket, read_again
 from vfs.remote.catalog import Catalog
 from vfs.remote.layout import PackId, Place, Segment, pack_name
 from vfs.remote.parallel import Workers
@@ -226,17 +226,18 @@ class RemoteObjects:
         return [one.raw for one in self._arrived(wanted)]
 
     def _arrived(self, wanted: _Range) -> list[Arrived]:
-        problem: CorruptObject | None = None
-        for _ in range(READS):
-            length = wanted.end - wanted.start
-            data = self._bucket.get_range(pack_name(wanted.pack), wanted.start, length)
+        name, length = pack_name(wanted.pack), wanted.end - wanted.start
+
+        def read() -> list[Arrived]:
+            data = self._bucket.get_range(name, wanted.start, length)
             try:
                 return [_verified(member, wanted.start, data) for member in wanted.members]
             except CorruptObject as error:
-                problem = error
-        raise RemoteProblem(
-            f"'{pack_name(wanted.pack)}' on the remote is damaged, or its index is: {problem}"
-        )
+                raise RemoteProblem(
+                    f"'{name}' on the remote is damaged, or its index is: {error}"
+                ) from error
+
+        return read_again(read)
 
 
 def _ranges(wanted: Iterable[tuple[ObjectId, Place]]) -> list[_Range]:
