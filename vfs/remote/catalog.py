@@ -7,7 +7,7 @@ own checksum.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from vfs.remote.layout import (
     index_name,
     pack_of_name,
 )
+from vfs.remote.lookup import Lookup
 from vfs.remote.parallel import Workers
 
 
@@ -34,6 +35,7 @@ class Catalog:
         self._bucket = bucket
         self._cache = cache
         self._indexes: dict[PackId, PackIndex] = {}
+        self._lookup = Lookup()
         self._modified_ns: dict[PackId, int] = {}
         self._last: PackIndex | None = None  # what is asked for next mostly is where the last was
         self.condemned: frozenset[PackId] = frozenset()
@@ -62,9 +64,7 @@ class Catalog:
 
         found = self._list()
         new = sorted(found - self._indexes.keys())
-        for pack, index in zip(new, workers.in_order(load, new), strict=True):
-            if index is not None:
-                self._indexes[pack] = index
+        self._take([index for index in workers.in_order(load, new) if index is not None])
         for pack in self._indexes.keys() - found:
             self._forget(pack)
         return problems
@@ -72,11 +72,13 @@ class Catalog:
     def load_kept(self) -> None:
         """Learn of the packs whose indexes are kept here, without a request."""
         kept = () if self._cache is None or not self._cache.is_dir() else self._cache.iterdir()
+        indexes = []
         for path in kept:
             if not path.name.startswith("."):
                 with suppress(OSError, ValueError, RemoteProblem):  # damaged here: not known here
                     pack = PackId(bytes.fromhex(path.name))
-                    self._indexes[pack] = PackIndex(pack, path.read_bytes())
+                    indexes.append(PackIndex(pack, path.read_bytes()))
+        self._take(indexes)
 
     def modified_ns(self, pack: PackId) -> int:
         """Return when the index of a pack was written, as far as the bucket told; else 0."""
@@ -88,7 +90,7 @@ class Catalog:
 
     def add(self, pack: PackId, data: bytes) -> None:
         """Take the index of a pack that was just written."""
-        self._indexes[pack] = PackIndex(pack, data)
+        self._take([PackIndex(pack, data)])
         self._keep(pack, data)
 
     def find(self, oid: ObjectId, *, is_node: bool) -> Place | None:
@@ -96,7 +98,7 @@ class Catalog:
         last = self._last
         if last is not None and (place := last.find(oid, is_node=is_node)) is not None:
             return place
-        for index in tuple(self._indexes.values()):  # others may come meanwhile
+        for index in self._lookup.candidates(oid):
             if index is not last and (place := index.find(oid, is_node=is_node)) is not None:
                 self._last = index
                 return place
@@ -109,7 +111,7 @@ class Catalog:
         last, condemned = self._last, self.condemned if without is None else without
         if last is not None and last.pack not in condemned and last.find(oid, is_node=is_node):
             return True
-        for index in self._indexes.values():
+        for index in self._lookup.candidates(oid):
             if index.pack not in condemned and index.find(oid, is_node=is_node) is not None:
                 self._last = index
                 return True
@@ -133,7 +135,12 @@ class Catalog:
         self._modified_ns = found
         return set(found)
 
+    def _take(self, indexes: Sequence[PackIndex]) -> None:
+        self._indexes.update((index.pack, index) for index in indexes)
+        self._lookup.add(indexes)
+
     def _forget(self, pack: PackId) -> None:
+        self._lookup.remove(pack)
         if self._last is self._indexes.pop(pack):
             self._last = None
         if self._cache is not None:

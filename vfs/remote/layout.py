@@ -30,6 +30,7 @@ _INDEX_MAGIC: Final = b"vfsindx\x01"
 _HEAD: Final = struct.Struct("<8s32sQII")  # magic, pack, its size, segments, objects
 _SEGMENT: Final = struct.Struct("<IIIB")  # start, stored, raw, compressed
 _OBJECT: Final = struct.Struct("<32sBIII")  # id, kind, segment, offset, size
+_START: Final = struct.Struct(">Q37x")  # of an object: how its id begins
 _KEY_BYTES: Final = ID_BYTES
 _UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _HEX: Final = re.compile(r"[0-9a-f]{64}")
@@ -196,6 +197,11 @@ class PackIndex:
         for number in range(self.count):
             at = self._objects + number * _OBJECT.size
             yield ObjectId(bytes(self._data[at : at + ID_BYTES])), Kind(self._data[at + ID_BYTES])
+
+    def starts(self) -> Iterator[int]:
+        """Yield the first 8 bytes of each object's id as a number, ascending."""
+        objects = self._data[self._objects : self._objects + self.count * _OBJECT.size]
+        return (start for (start,) in _START.iter_unpack(objects))
 
     def _place(self, kind: int, number: int, offset: int, size: int) -> Place:
         if number < self._segments and kind in _KINDS:
