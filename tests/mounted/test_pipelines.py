@@ -149,6 +149,18 @@ def test_opencv_s_edges_run_for_new_images_only(hub: Hub) -> None:
     assert json.loads(hub.vfs("pipeline", "run", "edges", "--json").stdout) is None
 
 
+def test_each_datum_of_a_cross_runs_again_when_what_they_share_changes(hub: Hub) -> None:
+    put(hub, "shared", {"a": "a", "dir/b": "b"})
+    put(hub, "settings", {"one": "1", "two": "2", "three": "3"})
+    script = 'cat $VFS_FILE_SETTINGS $VFS_IN_SHARED/a > "$VFS_OUT/$(basename $VFS_FILE_SETTINGS)"'
+    both = [{"data": "shared", "glob": "/"}, {"data": "settings", "glob": "/*"}]
+    create(hub, "models", script, {"cross": both})
+    assert numbers(run(hub, "models")) == (3, 3, 0, 0)
+    put(hub, "shared", {"a": "x", "dir/b": "b"})
+    assert numbers(run(hub, "models")) == (3, 3, 0, 3)
+    assert files(hub, "models") == {"one": "1x", "two": "2x", "three": "3x"}
+
+
 MAP = """
 for word in $(cat $VFS_FILE_TEXT); do
     mkdir -p $VFS_OUT/$word

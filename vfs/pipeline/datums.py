@@ -66,6 +66,8 @@ class Digests:
         return blake3(kind.encode() + entry.content + extra.target).digest()
 
     def _directory(self, tree: ObjectId) -> bytes:
+        if tree in self._known:
+            return self._known[tree]
         # An explicit stack: a tree may be deeper than Python's recursion goes.
         stack = [(tree, blake3(b"directory"), self._entries(tree))]
         while True:
@@ -86,7 +88,7 @@ class Digests:
             hasher.update(len(entry.name).to_bytes(1, "little") + entry.name + digest)
 
     def _entries(self, tree: ObjectId) -> Iterator[Entry]:
-        if tree == NO_CONTENT or tree in self._known:
+        if tree == NO_CONTENT:
             return iter(())
         return (place.entry for place in walk(self._nodes, tree))
 
