@@ -1,7 +1,8 @@
 """Sessions of the documentation, done again: commands of a page, and what they have to say.
 
 A block of ```console``` is a session: lines that begin with `$ ` are commands (`> ` goes on with
-one), and what follows is their output, errors too. A block of ```python NAME``` is that file.
+one), and what follows is their output, errors too. A block of ```python NAME```, or of another
+language, is that file.
 In the output
 
 * a line `[...]` stands for any lines, and
@@ -94,6 +95,7 @@ class Shell:
             stderr=subprocess.STDOUT,
             text=True,
         )
+        self.run("trap 'kill $(jobs -p) 2>/dev/null' EXIT")  # what a page leaves in the background
 
     def run(self, command: str) -> list[str]:
         """Return the lines that a command says, with the home as `~`."""
