@@ -240,14 +240,32 @@ def _of_datum(lines: Any, head: bytes) -> Iterator[bytes]:
     examples=(
         ("Bring the output up to date", "vfs pipeline run edges"),
         ("Run all datums again, whatever is done", "vfs pipeline run edges --again"),
+        (
+            "On the workers of a Dask cluster",
+            "vfs pipeline run edges --scheduler tcp://cluster:8786",
+        ),
     ),
 )
 @name_argument
 @click.option("--again", is_flag=True, help="Run all datums, also those that are done.")
+@click.option(
+    "--scheduler",
+    metavar="URL",
+    default="",
+    help="Of Dask, whose workers run the commands. [default: as the specification says]",
+)
 @json_option
 @click.pass_context
 @pass_settings
-def run(settings: Settings, ctx: click.Context, /, name: str, again: bool, as_json: bool) -> None:
+def run(
+    settings: Settings,
+    ctx: click.Context,
+    /,
+    name: str,
+    again: bool,
+    scheduler: str,
+    as_json: bool,
+) -> None:
     """Bring a pipeline's output up to date now, whatever its trigger says.
 
     Exit codes: 0; 1 where the job failed: the output is as it was, what was done is kept, and is
@@ -258,7 +276,14 @@ def run(settings: Settings, ctx: click.Context, /, name: str, again: bool, as_js
     from vfs.pipeline.job import run_job
 
     with _counted() as told:
-        job = run_job(settings.store.resolve(), settings.repository, name, again=again, told=told)
+        job = run_job(
+            settings.store.resolve(),
+            settings.repository,
+            name,
+            again=again,
+            scheduler=scheduler,
+            told=told,
+        )
     if as_json:
         output.write_json(None if job is None else asdict(job))
     elif job is None:

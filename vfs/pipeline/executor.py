@@ -12,15 +12,18 @@ import signal
 import subprocess
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 from vfs.daemon.linux import die_with
 from vfs.run.command import EXIT_SIGNAL
+
+LOOK_SECONDS: Final = 0.5
+"""So often an executor asks whether its tasks are still wanted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +37,7 @@ class Task:
     log: Path  # a file that gets all that it writes
     timeout_s: float = 0  # 0: none
     memory: int = 0  # bytes; 0: no limit
+    needs: Sequence[Path] = ()  # what has to be there where it runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +47,7 @@ class Ended:
     task: Task
     problem: str
     seconds: float
+    lost: bool = False  # the command is not to blame, but what ran it
 
 
 class Executor(Protocol):
@@ -68,8 +73,10 @@ class _Running:
 class LocalExecutor:
     """Processes of this machine, so many at once. For one thread."""
 
-    def __init__(self, parallelism: int) -> None:
+    def __init__(self, parallelism: int, is_wanted: Callable[[], bool] | None = None) -> None:
+        """*is_wanted* is asked now and then; where it is not, what runs is killed."""
         self._parallelism = parallelism
+        self._is_wanted = is_wanted
         self._waiting: deque[Task] = deque()
         self._ended: list[Ended] = []
         self._running: dict[int, _Running] = {}  # by the descriptor of the process
@@ -90,21 +97,29 @@ class LocalExecutor:
                 limit = one.task.timeout_s
                 if limit and now - one.begun >= limit:
                     self._reap(fd, f"it took more than {limit:g} s")
+            if self._is_wanted is not None and not self._is_wanted():
+                self._stop()
             self._start()
         ended, self._ended = self._ended, []
         return ended
 
     def close(self) -> None:
         """Kill what runs, and forget what waits."""
+        self._stop()
+        self._selector.close()
+
+    def _stop(self) -> None:
         self._waiting.clear()
         for fd in list(self._running):
             self._reap(fd, "stopped")
-        self._selector.close()
 
     def _patience(self) -> float | None:
-        ends = [one.begun + one.task.timeout_s for one in self._running.values()
-                if one.task.timeout_s]  # fmt: skip
-        return max(0.0, min(ends) - time.monotonic()) if ends else None
+        now = time.monotonic()
+        waits = [max(0.0, one.begun + one.task.timeout_s - now) for one in self._running.values()
+                 if one.task.timeout_s]  # fmt: skip
+        if self._is_wanted is not None:
+            waits.append(LOOK_SECONDS)
+        return min(waits, default=None)
 
     def _start(self) -> None:
         while self._waiting and len(self._running) < self._parallelism:

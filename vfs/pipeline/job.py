@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -49,9 +50,11 @@ def run_job(
     *,
     again: bool = False,
     told: Told | None = None,
-    make_executor: Callable[[Spec], Executor] | None = None,
+    scheduler: str = "",
 ) -> Job | None:
     """Bring a pipeline's output up to date; None where it is. *again*: run all datums.
+
+    *scheduler*: of Dask, whose workers run the commands; by default the specification's, if any.
 
     *told* is called now and then with how far it is. Where a datum fails, or anything else, the
     job says so and the output stays as it was. Raises NotFound, Conflict where it runs already.
@@ -67,7 +70,7 @@ def run_job(
             job = _new_job(repo, spec, plan)
         one = _Running(store, open_repository, spec, plan, job, told)
         try:
-            one.run(scratch, (make_executor or _local)(spec))
+            one.run(scratch, partial(_executor, spec, scheduler or spec.scheduler))
         except VfsError as error:
             job.problem = str(error)
             one.end("failure")
@@ -77,7 +80,12 @@ def run_job(
         return job
 
 
-def _local(spec: Spec) -> Executor:
+def _executor(spec: Spec, scheduler: str) -> Executor:
+    """Return what runs commands. Raises RemoteUnavailable, NotSupported."""
+    if scheduler:
+        from vfs.pipeline.dask import DaskExecutor  # noqa: PLC0415 - takes half a second
+
+        return DaskExecutor(scheduler, spec.parallelism)
     cores = len(os.sched_getaffinity(0))
     return LocalExecutor(max(1, min(spec.parallelism, cores // spec.cpus)))
 
@@ -124,16 +132,15 @@ class _Running:
         self._noted = 0.0
         records.write_job(store, job)
 
-    def run(self, scratch: Path, executor: Executor) -> None:
+    def run(self, scratch: Path, make_executor: Callable[[], Executor]) -> None:
         """Run what has to run, and commit the output. Raises VfsError."""
         to_run = self._plan.to_run
+        is_done = True
         if to_run:
+            executor = make_executor()
             with self._mounted() as mounts, self._open() as repo:
                 work = Work(repo, self._store, self._spec, self._job, scratch, mounts, self._tell)
                 is_done = work.run(to_run, executor)
-        else:
-            executor.close()
-            is_done = True
         if not is_done:
             self.end("failure")
             return

@@ -87,6 +87,7 @@ class Spec:
     sandbox: Sandbox
     image: str
     network: bool
+    scheduler: str  # of Dask, as "tcp://host:8786"; "": commands run on this machine
     trigger: Trigger
 
     def atoms(self) -> Iterator[Atom]:
@@ -176,6 +177,7 @@ def parse_spec(document: Mapping[str, Any], where: str = "the specification") ->
         sandbox=_sandbox(table),
         image=table.text("image"),
         network=table.flag("network"),
+        scheduler=table.text("scheduler"),
         trigger=_trigger(table.take("trigger") or {}, f"{where}.trigger"),
     )
     table.text("description")

@@ -34,12 +34,16 @@ KEEP_SECONDS: Final = 0.5
 WINDOW: Final = 4
 """So many datums for each that may run have their directories: a job may have a million."""
 
+LOSSES: Final = 10
+"""So often a datum is begun again, as what ran it was lost; its command is not to blame."""
+
 
 @dataclass(slots=True)
 class _Try:
     datum: Datum
     view: View
     number: int
+    losses: int
 
 
 class Work:
@@ -86,11 +90,11 @@ class Work:
 
     def _fill(self, waiting: Iterator[Datum], window: int, executor: Executor) -> None:
         while len(self._tries) < window and (datum := next(waiting, None)) is not None:
-            self._submit(datum, 1, executor)
+            self._submit(datum, 1, 0, executor)
 
-    def _submit(self, datum: Datum, number: int, executor: Executor) -> None:
-        view = View(self._scratch / f"{datum.id}-{number}", self._mounts)
-        self._tries[datum.id] = _Try(datum, view, number)
+    def _submit(self, datum: Datum, number: int, losses: int, executor: Executor) -> None:
+        view = View(self._scratch / f"{datum.id}-{number + losses}", self._mounts)
+        self._tries[datum.id] = _Try(datum, view, number, losses)
         executor.submit(self._task(datum, view))
 
     def _task(self, datum: Datum, view: View) -> Task:
@@ -116,6 +120,7 @@ class Work:
             log=view.log,
             timeout_s=spec.timeout_s,
             memory=0 if spec.sandbox in ("podman", "docker") else spec.memory,
+            needs=tuple(self._mounts.values()),
         )
 
     def _take(self, ended: Ended, executor: Executor) -> bool:
@@ -130,8 +135,11 @@ class Work:
             self._job.done += 1
             return True
         shutil.rmtree(one.view.directory, ignore_errors=True)
+        if ended.lost and one.losses < LOSSES:
+            self._submit(one.datum, one.number, one.losses + 1, executor)
+            return True
         if one.number < self._spec.tries:
-            self._submit(one.datum, one.number + 1, executor)
+            self._submit(one.datum, one.number + 1, one.losses, executor)
             return True
         self._fail(one.datum, ended.problem)
         return False
