@@ -347,6 +347,33 @@ def test_a_trigger_waits_for_so_many_commits(hub: Hub) -> None:
         assert files(hub, "edges") == {"a": "C"}
 
 
+def standing(hub: Hub) -> str:
+    return str(json.loads(hub.vfs("pipeline", "list", "--json").stdout)[0]["standing"])
+
+
+def test_a_trigger_waits_for_so_many_new_bytes(hub: Hub) -> None:
+    put(hub, "images", {"a": "a", "old": "o" * 50})
+    create(hub, "edges", EDGES, {"data": "images", "glob": "/*"}, trigger={"size": "10 B"})
+    assert standing(hub) == "due"  # the first job waits for nothing
+    run(hub, "edges")
+    put(hub, "images", {"a": "b" * 9, "old": "o" * 50})
+    assert standing(hub) == "waiting"
+    put(hub, "images", {"a": "b" * 9, "new": "n", "old": "o" * 50})
+    assert standing(hub) == "due"
+    run(hub, "edges")
+    assert standing(hub) == "current"
+
+
+def test_a_trigger_may_want_all_at_once(hub: Hub) -> None:
+    put(hub, "images", {"a": "a"})
+    trigger = {"size": "10 B", "commits": 2, "all": True}
+    create(hub, "edges", EDGES, {"data": "images", "glob": "/*"}, trigger=trigger)
+    run(hub, "edges")
+    for text, then in (("b" * 10, "waiting"), ("b", "waiting"), ("b" * 10, "due")):
+        put(hub, "images", {"a": text})
+        assert standing(hub) == then
+
+
 BLOCKED = f"""
 echo x >> {{here}}/ran
 if [ $(wc -l < {{here}}/ran) -ge 4 ] && [ ! -e {{here}}/go ]; then

@@ -108,9 +108,13 @@ def _commits(repo: Repository, old: ObjectId | None, new: ObjectId, most: int) -
 
 
 def _new_bytes(repo: Repository, old: ObjectId | None, new: ObjectId) -> int:
-    """Return the bytes of files that are new or changed since."""
+    """Return the bytes of files whose content is new or changed since; times don't count."""
     before = NO_CONTENT
     if old is not None and repo.is_whole(old):
         before = repo.commit(old).root.content
     pairs = all_pairs(repo.nodes, before, repo.commit(new).root.content)
-    return sum(now.size for _, _, now in pairs if now is not None)
+    return sum(
+        now.size
+        for _, then, now in pairs
+        if now is not None and (then is None or then.content != now.content)
+    )
