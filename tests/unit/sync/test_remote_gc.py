@@ -258,6 +258,7 @@ def test_rules_of_retention_reach_the_remote_and_who_clones_it(
     # A store that lacks content pushes what it has.
     commit(there, {"b": b"more"})
     push_all(there, place)
+    there.store.tracking.forget("origin")
     push_all(there, place.with_name("other"))
     for one in (place, place.with_name("other")):
         assert_remote_sound(one)
