@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ import pytest
 
 from tests.support.hub import COMMAND, Hub, a_hub
 from tests.support.mounting import lazy_unmount, wait_until
+from tests.support.podman import put_podman
 from vfs import mountinfo
 from vfs.model.names import parse_target
 from vfs.pipeline import records
@@ -286,6 +288,51 @@ def test_a_sandbox_shows_the_inputs_as_files_and_nothing_else(hub: Hub) -> None:
     job = run(hub, "box")
     assert job["state"] == "success", hub.vfs("pipeline", "logs", "box").stdout
     assert files(hub, "box") == {"seen": "/pfs/images/a\n/pfs/images/dir/b\n/pfs/out/seen\n"}
+
+
+@pytest.fixture
+def podman(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The program; the image is called scikit-learn. No container is left."""
+    if os.geteuid() != 0:
+        pytest.skip("only root's containers see root's mounts")
+    home = Path(tempfile.mkdtemp(prefix="vfs-podman-"))  # a short path, as Podman wants it
+    (home / "programs").mkdir()
+    try:
+        if problem := put_podman(home / "programs"):
+            pytest.skip(problem)
+        monkeypatch.setenv("PATH", f"{home / 'programs'}:{os.environ['PATH']}")
+        yield home / "programs" / "podman"
+    finally:
+        subprocess.run([home / "programs" / "podman", "rm", "-af"], check=False, timeout=60)
+        shutil.rmtree(home)
+
+
+def containers(podman: Path) -> list[str]:
+    done = subprocess.run([podman, "ps", "-aq"], capture_output=True, text=True, check=True)
+    return done.stdout.split()
+
+
+@pytest.mark.crash
+def test_a_container_sees_its_datum_and_none_is_left_of_a_job(hub: Hub, podman: Path) -> None:
+    put(hub, "images", {"a": "a", "b": "b"})
+    box = {"sandbox": "podman", "image": "scikit-learn", "directory": "/usr", "tries": 1}
+    images = {"data": "images", "glob": "/*"}
+    create(hub, "edges", f"test $VFS_FILE_IMAGES != /pfs/images; {EDGES}", images, **box)
+    assert numbers(run(hub, "edges")) == (2, 2, 0, 0)
+    assert files(hub, "edges") == {"a": "A", "b": "B"}
+    assert containers(podman) == []
+
+    create(hub, "edges", "sleep 1000", images, "--update", **box)
+    command = [*COMMAND, "--store", str(hub.store), "pipeline", "run", "edges"]
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+            wait_until(lambda: containers(podman))
+            process.send_signal(number)
+        if number == signal.SIGTERM:
+            assert containers(podman) == []
+    create(hub, "edges", EDGES, images, "--update", **box)
+    assert run(hub, "edges")["state"] == "success"
+    assert containers(podman) == []
 
 
 # the service

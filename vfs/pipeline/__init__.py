@@ -9,6 +9,7 @@
 - `output`: the outputs of datums put together in one tree
 - `plan`: what a job has to run, and what it takes over
 - `executor`, `sandbox`: where commands run, and what they see
+- `containers`: ending those of podman and docker
 - `dask`: where commands run, on a cluster
 - `work`: running the datums of a job
 - `job`: a job from its plan to its commit

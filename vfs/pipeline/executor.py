@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from vfs.daemon.linux import die_with
+from vfs.pipeline import containers
 from vfs.run.command import EXIT_SIGNAL
 
 LOOK_SECONDS: Final = 0.5
@@ -142,6 +143,8 @@ class LocalExecutor:
         with suppress(ProcessLookupError):
             os.killpg(one.process.pid, signal.SIGKILL)
         code = one.process.wait()
+        if code:  # a container goes on when only its client was killed
+            containers.end(one.task.log.parent)
         self._selector.unregister(fd)
         os.close(fd)
         if not problem and code:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from vfs.errors import AlreadyExists, Conflict, NotFound
 from vfs.pipeline.chain import check
+from vfs.pipeline.containers import end_all
 from vfs.pipeline.spec import Spec, parse_spec
 from vfs.repo.revisions import near_misses
 
@@ -129,7 +130,8 @@ def locked(store: Path, name: str) -> Iterator[Path]:
                 f"the pipeline '{name}' runs already", hint=f"wait: vfs pipeline wait {name}"
             ) from None
         scratch = directory / name
-        shutil.rmtree(scratch, ignore_errors=True)  # of one that was killed
+        end_all(scratch)  # of one that was killed
+        shutil.rmtree(scratch, ignore_errors=True)
         scratch.mkdir(mode=0o700)
         try:
             yield scratch

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from vfs.pipeline.containers import id_file
+
 if TYPE_CHECKING:
     from vfs.pipeline.datums import Datum
     from vfs.pipeline.spec import Spec
@@ -94,6 +96,7 @@ def container(
 ) -> list[str]:
     """Return the command line of podman(1) or docker(1) that runs a datum."""
     line = [spec.sandbox, "run", "--rm", "--init"]
+    line += ["--cidfile", str(id_file(view.directory, spec.sandbox))]
     if not spec.network:
         line += ["--network", "none"]
     if spec.memory:

@@ -1,0 +1,37 @@
+"""Containers that outlive the process that began them, as those of podman and docker do.
+
+Each writes its id to a file in the directory of its try: `container.podman`, `container.docker`.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+_SECONDS: Final = 60
+
+
+def id_file(directory: Path, program: str) -> Path:
+    """Return the file of the id of the container of a try."""
+    return directory / f"container.{program}"
+
+
+def end(directory: Path) -> None:
+    """Kill and remove the container of a try, if there is one."""
+    for file in directory.glob("container.*"):
+        with suppress(OSError, subprocess.TimeoutExpired):
+            subprocess.run(
+                [file.suffix[1:], "rm", "--force", file.read_text().strip()],
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=_SECONDS,
+                check=False,
+            )
+
+
+def end_all(scratch: Path) -> None:
+    """Kill and remove the containers of all tries of a job that was killed."""
+    for file in scratch.glob("*/container.*"):
+        end(file.parent)
