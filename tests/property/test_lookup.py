@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from vfs.ids import ObjectId
+from vfs.remote import lookup as module
 from vfs.remote.layout import PackId, PackIndex, Segment, encode_index
 from vfs.remote.lookup import Lookup
 from vfs.store.layout import Kind
@@ -32,8 +34,17 @@ def index_of(pack: PackId, oids: frozenset[ObjectId]) -> PackIndex:
     return PackIndex(pack, encode_index(pack, 1, [Segment(0, 1, 1, False)], objects))
 
 
+@pytest.mark.parametrize("run_objects", [module.RUN_OBJECTS, 4])
 @given(steps)
-def test_finds_what_a_dict_finds(steps: list[dict[PackId, frozenset[ObjectId]] | PackId]) -> None:
+def test_finds_what_a_dict_finds(
+    run_objects: int, steps: list[dict[PackId, frozenset[ObjectId]] | PackId]
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "RUN_OBJECTS", run_objects)
+        check(steps)
+
+
+def check(steps: list[dict[PackId, frozenset[ObjectId]] | PackId]) -> None:
     lookup, model = Lookup(), dict[PackId, frozenset[ObjectId]]()
     for step in steps:
         if isinstance(step, dict):

@@ -10,17 +10,21 @@ from typing import Final
 from vfs.ids import ObjectId
 from vfs.remote.layout import PackId, PackIndex
 
-_NUMBER_BITS: Final = (
-    24  # 40 bits of an id are left: of 10^8 objects one miss in 10^4 asks an index
-)
+_NUMBER_BITS: Final = 24
+"""40 bits of an id are left: of 10^8 objects one miss in 10^4 asks an index."""
+
+RUN_OBJECTS: Final = 1 << 19
+"""A run of so many is merged no more: merging takes some 40 bytes for each, for a moment."""
+
 _NUMBER_MASK: Final = (1 << _NUMBER_BITS) - 1
 
 
 class Lookup:
     """Sorted runs of the beginnings of ids, each with the number of its index: 8 bytes an object.
 
-    Each run is more than twice as long as the next, so there are some 20 at most. For one thread;
-    `candidates` for any, beside that one: what it reads is replaced, or only grows at its end.
+    Each run is more than twice as long as the next, or has RUN_OBJECTS: there are some 20 of them,
+    and one for each million of objects. For one thread; `candidates` for any, beside that one: what
+    it reads is replaced, or only grows at its end.
     """
 
     def __init__(self) -> None:
@@ -39,12 +43,9 @@ class Lookup:
             number = self._numbers[index.pack] = len(slots)
             slots.append(index)
             fresh += [start & ~_NUMBER_MASK | number for start in index.starts()]
-        fresh.sort()  # of what is sorted in parts this is a merge
-        while runs and len(runs[-1]) <= 2 * len(fresh):
-            fresh += runs[-1]
-            fresh.sort()
-            runs = runs[:-1]
-        self._state = slots, ((*runs, array("Q", fresh)) if fresh else runs)
+            if len(fresh) >= RUN_OBJECTS:
+                runs, fresh = _merged(runs, fresh), []
+        self._state = slots, _merged(runs, fresh)
 
     def remove(self, pack: PackId) -> None:
         """Forget the index of a pack, if there is one."""
@@ -72,3 +73,15 @@ class Lookup:
         other = Lookup()
         other.add(indexes)
         self._numbers, self._state = other._numbers, other._state
+
+
+def _merged(runs: tuple[array[int], ...], fresh: list[int]) -> tuple[array[int], ...]:
+    """Return *runs* with one more, of *fresh* and of the runs at the end that are no longer."""
+    if not fresh:
+        return runs
+    fresh.sort()  # of what is sorted in parts this is a merge
+    while runs and len(runs[-1]) <= min(2 * len(fresh), RUN_OBJECTS):
+        fresh += runs[-1]
+        fresh.sort()
+        runs = runs[:-1]
+    return *runs, array("Q", fresh)
