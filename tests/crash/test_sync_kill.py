@@ -68,7 +68,8 @@ def full(tmp_path: Path) -> Path:
 
 
 def test_a_push_that_is_killed_leaves_a_whole_remote(full: Path, tmp_path: Path) -> None:
-    calls = int(run_child(KILLED, "push", full, tmp_path / "whole", 10**9))
+    shutil.copytree(full, tmp_path / "measured")  # who pushed once knows the remote
+    calls = int(run_child(KILLED, "push", tmp_path / "measured", tmp_path / "whole", 10**9))
     for at in range(1, calls + 1, max(1, calls // 12)):
         place, store = tmp_path / f"remote-{at}", tmp_path / f"store-{at}"
         shutil.copytree(full, store)
