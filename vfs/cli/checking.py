@@ -143,7 +143,9 @@ def _repair(
         if remote:
             from vfs.sync.remotes import repair_source
 
-            others = [opened.enter_context(repair_source(store, where)) for where in remote]
+            others = [
+                opened.enter_context(repair_source(store, where, unlockable)) for where in remote
+            ]
         paths = [Path(copy) for copy in local]
         return repair_store(store, paths, others, dry_run=dry_run, on_stage=on_stage)
 
@@ -154,14 +156,14 @@ def _check_remote(
     import tempfile
 
     from vfs.sync.fsck import check_remote
+    from vfs.sync.push import untracked
     from vfs.sync.remotes import connected, find_remote
 
-    with (
-        settings.repository(readonly=True) as repo,
-        connected(repo.store, unlockable(find_remote(repo.store, where or None))) as remote,
-        tempfile.TemporaryDirectory() as temporary,
-    ):
-        return check_remote(remote, Path(temporary), data=data, on_stage=on_stage)
+    with settings.repository(readonly=True) as repo, tempfile.TemporaryDirectory() as temporary:
+        place = unlockable(find_remote(repo.store, where or None))
+        seen = [untracked(one) for one in repo.store.tracking.all(place.name)]
+        with connected(repo.store, place) as remote:
+            return check_remote(remote, Path(temporary), data=data, seen=seen, on_stage=on_stage)
 
 
 def _record(report: Report) -> dict[str, Any]:

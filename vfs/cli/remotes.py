@@ -103,7 +103,7 @@ def remote(
     if action == "passphrase":
         assert name is not None
         _change_passphrase(settings, name)
-        click.echo(f"the remote {name} has another passphrase; the old one opens it no more")
+        click.echo(f"the remote {name} is opened with another passphrase from now on")
         return
     with settings.repository(readonly=action == "list") as repo:
         if action == "add":
@@ -120,11 +120,13 @@ def remote(
 
 
 def _change_passphrase(settings: Settings, name: str) -> None:
-    from vfs.sync.remotes import change_passphrase, find_remote
+    from vfs.sync.remotes import change_passphrase, find_remote, forget_key_file
 
     with settings.repository(readonly=True) as repo:
         place = unlockable(find_remote(repo.store, name))
     change_passphrase(place, new_passphrase)
+    with settings.repository() as repo:
+        forget_key_file(repo.store, name)
 
 
 def _list(places: list[RemotePlace], *, as_json: bool) -> None:

@@ -26,6 +26,7 @@ from vfs.cli.transfers import fetched, note_fetched, short_id, write_pull, write
 
 if TYPE_CHECKING:
     from vfs.model.names import Target
+    from vfs.remote.remote import Remote
     from vfs.repo.repository import Repository
     from vfs.store.refs import Ref
     from vfs.sync.fetch import Wanted
@@ -172,9 +173,8 @@ def fetch(
             connected(repo.store, place) as remote,
             transfer_progress() as shown,
         ):
-            wanted = _wanted(
-                repo, place, targets, remote.refs.data_sets() if everything else None, ctx
-            )
+            there = _everything(repo, remote, place) if everything else None
+            wanted = _wanted(repo, place, targets, there, ctx)
             result = fetching.fetch(repo, remote, place.name, wanted, progress=shown)
     if as_json:
         refs = [
@@ -322,7 +322,8 @@ def _pull(
         connected(repo.store, place) as remote,
         transfer_progress() as shown,
     ):
-        wanted = _wanted(repo, place, targets, remote.refs.data_sets() if everything else None, ctx)
+        there = _everything(repo, remote, place) if everything else None
+        wanted = _wanted(repo, place, targets, there, ctx)
         result = pulling.pull(repo, remote, place.name, wanted, force=force, progress=shown)
     write_pull(result, time.monotonic() - began, as_json=as_json)
 
@@ -356,6 +357,12 @@ def _local_refs(
             raise NotFound(f"there is no branch or tag '{one.data_set}@{one.name}'")
         found |= {(ref.data_set, ref.name): ref for ref in refs}
     return list(found.values())
+
+
+def _everything(repo: Repository, remote: Remote, place: RemotePlace) -> list[str]:
+    from vfs.sync.fetch import known_data_sets
+
+    return known_data_sets(repo, remote, place.name)
 
 
 def _wanted(

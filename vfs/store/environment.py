@@ -95,6 +95,7 @@ class Environment:
         """
         self.gate = Gate()
         self.path = path
+        self.readonly = readonly
         self.tables: dict[str, lmdb._Database] = {}
         data_bytes = 0 if create else (path / "data.mdb").stat().st_size
         if data_bytes:

@@ -184,6 +184,11 @@ class Store:
             env.close()
             raise
 
+    @property
+    def readonly(self) -> bool:
+        """Say whether nothing can be written through it."""
+        return self._env.readonly
+
     def promise(self, source: Mapping[str, Any]) -> None:
         """Note that what versions lead to may be missing here, as *source* has it."""
 

@@ -18,7 +18,7 @@ from vfs.repo.repository import Repository
 from vfs.store.pruned import Pruned
 from vfs.store.refs import RefChange
 from vfs.store.store import PROMISED, Store
-from vfs.sync.fetch import ROWS_AT_ONCE, Wanted, ref_heads
+from vfs.sync.fetch import ROWS_AT_ONCE, Wanted, known_data_sets, ref_heads
 from vfs.sync.ondemand import LIMIT_BYTES, OnDemand, Patience, Source
 from vfs.sync.push import tracked
 from vfs.sync.remotes import DEFAULT, RemotePlace
@@ -89,7 +89,7 @@ def refresh_cache(path: Path, patience: Patience, data_set: str | None = None) -
         source = _source(repo.store, patience)
         with Remote(source.bucket(), source.uuid, path) as remote:
             remote.refresh()  # before the workers of a mount ask for indexes one by one
-            names = remote.refs.data_sets() if data_set is None else [data_set]
+            names = known_data_sets(repo, remote, DEFAULT) if data_set is None else [data_set]
             heads = ref_heads(repo, remote, DEFAULT, [Wanted(name) for name in names])
             _note_pruned(repo.store, remote)
         for name in names:

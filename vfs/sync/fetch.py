@@ -142,6 +142,12 @@ def _note_what_is_gone(
         store.erasures.learn(reason, chunks, time_ns=now_ns(), who=identity.who())
 
 
+def known_data_sets(repo: Repository, remote: Remote, name: str) -> list[str]:
+    """Return the data sets that a remote has, or had when it was last looked at."""
+    seen = {one.data_set for one in repo.store.tracking.all(name)}
+    return sorted(seen.union(remote.refs.data_sets()))
+
+
 def ref_heads(
     repo: Repository, remote: Remote, name: str, wanted: Sequence[Wanted]
 ) -> list[RemoteRef]:

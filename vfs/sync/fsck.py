@@ -7,7 +7,7 @@ of the data is needed, and nothing is changed.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import groupby, pairwise
 from typing import TYPE_CHECKING, Final
 
@@ -34,18 +34,26 @@ DEPTH_MAX: Final = 100_000  # of Python calls: directories may be nested as deep
 
 
 def check_remote(
-    remote: Remote, temporary: Path, *, data: bool, on_stage: OnStage | None = None
+    remote: Remote,
+    temporary: Path,
+    *,
+    data: bool,
+    seen: Sequence[RemoteRef] = (),
+    on_stage: OnStage | None = None,
 ) -> Report:
     """Check a remote; with *data* the bytes of every object, too.
 
-    *temporary*: a directory for what does not fit into memory. Raises RemoteUnavailable.
+    *temporary*: a directory for what does not fit into memory. *seen*: records of references that
+    have to be there, or to have been followed by others. Raises RemoteUnavailable.
     """
     report = Report()
     findings = _Findings(remote, _Line(report, on_stage), temporary)
     depth = sys.getrecursionlimit()
     sys.setrecursionlimit(DEPTH_MAX)
     try:
-        _Check(remote, findings).all(data=data)
+        check = _Check(remote, findings)
+        check.history(seen)
+        check.all(data=data)
     finally:
         sys.setrecursionlimit(depth)
     findings.tell()
@@ -161,6 +169,15 @@ class _Check:
                 run.found("remote", f"{message}: vfs gc --remote removes it")
 
     # references
+
+    def history(self, seen: Sequence[RemoteRef]) -> None:
+        """Check that what was *seen* of references is there, or what came after it."""
+        self._run.line.begin("what was seen before")
+        for one in seen:
+            try:
+                self._remote.refs.head(one.data_set, one.name, one)
+            except (RemoteProblem, NotFound) as problem:
+                self._run.found("reference", str(problem), f"{one.data_set}@{one.name}")
 
     def _references(self) -> None:
         refs, versions = self._remote.refs, self._versions

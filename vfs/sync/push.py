@@ -116,8 +116,11 @@ def delete_remote_ref(
 def known_ref(repo: Repository, remote: str, data_set: str, name: str) -> RemoteRef | None:
     """Return what was last seen of a reference on a remote."""
     seen = repo.store.tracking.get(remote, data_set, name) if remote else None
-    if seen is None:
-        return None
+    return None if seen is None else untracked(seen)
+
+
+def untracked(seen: Tracked) -> RemoteRef:
+    """Return the record that `tracked` remembered."""
     return RemoteRef(
         data_set=seen.data_set,
         name=seen.name,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -123,8 +123,8 @@ def connected(store: Store, place: RemotePlace, *, write: bool = False) -> Itera
         return
     keeps = not is_bundle(place.url) and os.access(store.path, os.W_OK)
     with _opened(place, keep=store.path if keeps else None, make=write) as remote:
-        if place.name and remote.key is not None:
-            _remember_lock(store, place)
+        if place.name:
+            _recognise(store, place, remote)
         yield remote
 
 
@@ -139,13 +139,29 @@ def change_passphrase(place: RemotePlace, ask_new: Ask) -> None:
         change_secret(bucket, place.lock.ask, ask_new)
 
 
-def _remember_lock(store: Store, place: RemotePlace) -> None:
-    """Note that a remote is encrypted, so that no plain one is taken for it, and its key's path."""
+def _recognise(store: Store, place: RemotePlace, remote: Remote) -> None:
+    """Refuse another remote than was there before; note which it is, and what opens it.
+
+    Raises RemoteProblem.
+    """
     value = store.settings.get(_PREFIX + place.name) or {}
-    known = value | {"encrypted": True}
-    known |= {"key_file": place.key_file} if place.key_file else {}
-    if known != value:
+    if value.get("uuid", remote.uuid) != remote.uuid:
+        raise RemoteProblem(
+            f"another remote is at {place.url} than before",
+            hint=f"if it is the right one: vfs remote remove {place.name}, then add it again",
+        )
+    known = value | {"uuid": remote.uuid}
+    if remote.key is not None:
+        known |= {"encrypted": True} | ({"key_file": place.key_file} if place.key_file else {})
+    if known != value and not store.readonly:
         store.settings.put(_PREFIX + place.name, known)
+
+
+def forget_key_file(store: Store, name: str) -> None:
+    """Note that a remote is opened with a passphrase from now on."""
+    value = store.settings.get(_PREFIX + name) or {}
+    if value.pop("key_file", None) is not None:
+        store.settings.put(_PREFIX + name, value)
 
 
 def _opened(place: RemotePlace, *, keep: Path | None, make: bool) -> Remote:
@@ -173,16 +189,19 @@ class RemoteSource:
 
 
 @contextmanager
-def repair_source(store: Path, where: str) -> Iterator[RemoteSource]:
+def repair_source(
+    store: Path, where: str, unlock: Callable[[RemotePlace], RemotePlace] = lambda place: place
+) -> Iterator[RemoteSource]:
     """Open a remote, by its name in the store at *store* or its URL, to repair that store from.
 
-    The store is closed meanwhile. Raises NotFound, InvalidInput, RemoteProblem.
+    *unlock* gives it what opens it, if it is encrypted. The store is closed meanwhile. Raises
+    NotFound, InvalidInput, RemoteProblem.
     """
     if "://" in where or is_bundle(where):
         place = RemotePlace("", where if is_bundle(where) else check_url(where))
     else:
         with Store.open(store, readonly=True) as own:
             place = find_remote(own, where)
-    with _opened(place, keep=None, make=False) as remote:
+    with _opened(unlock(place), keep=None, make=False) as remote:
         remote.refresh()
         yield RemoteSource(where, remote)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -135,3 +136,27 @@ def test_another_passphrase(change: Run, shared: str, tmp_path: Path) -> None:
     assert run("clone", shared, str(tmp_path / "a"), passphrase="old words").exit_code == 1
     assert run("clone", shared, str(tmp_path / "b"), passphrase="new words").exit_code == 0
     assert len(list((tmp_path / "remote" / "keys").iterdir())) == 1
+
+
+def test_a_remote_that_is_not_the_one_before(change: Run, shared: str, tmp_path: Path) -> None:
+    place = tmp_path / "remote"
+    assert change("push", "--all").exit_code == 0
+    assert change("branch", "data", "later").exit_code == 0
+    assert change("push", "--all").exit_code == 0
+    (records,) = (tmp_path / "remote").glob("refs/*/later")
+    shutil.rmtree(records)
+    for command in (["fetch", "--all"], ["pull", "--all"], ["push", "--all"], ["fsck", "--remote"]):
+        done = change(*command)
+        assert done.exit_code == 1, command
+        assert "not what it was" in done.output + done.stderr
+    shutil.rmtree(place)
+    other = tmp_path / "other"
+    for words in (
+        ["init"],
+        ["create", "other"],
+        ["remote", "add", "origin", shared],
+        ["push", "--all"],
+    ):
+        CliRunner().invoke(vfs, ["--store", str(other), *words])
+    done = change("fetch", "--all")
+    assert (done.exit_code, "another remote" in done.stderr) == (1, True)
