@@ -11,10 +11,10 @@ import click
 
 from vfs.cli import output
 from vfs.cli.command import Command, Settings, json_option, note, pass_settings
+from vfs.cli.expired import expired_records, write_expired
 from vfs.cli.progress import stage_progress
 from vfs.cli.remotegc import check_usage, collect_remote, write_report
 from vfs.cli.targets import TargetType, remote_option
-from vfs.clock import iso
 from vfs.model.names import Target
 
 if TYPE_CHECKING:
@@ -208,19 +208,7 @@ def _say_wait() -> None:
 
 
 def _write(report: Report, *, dry_run: bool) -> None:
-    if report.expired:
-        output.write_table(
-            ("DATA SET", "COMMIT", "TIME", "EXPIRED BY"),
-            (
-                (
-                    one.data_set,
-                    one.commit.hex()[: output.ID_DIGITS],
-                    output.local_time(one.time_ns),
-                    one.reason,
-                )
-                for one in report.expired
-            ),
-        )
+    write_expired(report.expired)
     would = "would remove" if dry_run else "removed"
     what = output.plural(report.objects, "object")
     click.echo(
@@ -241,15 +229,7 @@ def _record(report: Report, *, dry_run: bool) -> dict[str, Any]:
     return {
         "dry_run": dry_run,
         "versions": report.versions,
-        "expired": [
-            {
-                "data_set": one.data_set,
-                "commit": one.commit.hex(),
-                "time": iso(one.time_ns, precise=True),
-                "reason": one.reason,
-            }
-            for one in report.expired
-        ],
+        "expired": expired_records(report.expired),
         "log_lines": report.log_lines,
         "objects": report.objects,
         "object_bytes": report.object_bytes,

@@ -8,6 +8,7 @@ import click
 
 from vfs.cli import output
 from vfs.cli.command import Settings, note
+from vfs.cli.expired import expired_records, write_expired
 from vfs.cli.secrets import unlockable
 from vfs.clock import iso
 
@@ -64,19 +65,7 @@ def write_report(report: Report, *, dry_run: bool, as_json: bool) -> None:
     if as_json:
         output.write_json(_record(report, dry_run=dry_run))
         return
-    if report.expired:
-        output.write_table(
-            ("DATA SET", "COMMIT", "TIME", "EXPIRED BY"),
-            [
-                (
-                    one.data_set,
-                    one.commit.hex()[: output.ID_DIGITS],
-                    output.local_time(one.time_ns),
-                    one.reason,
-                )
-                for one in report.expired
-            ],
-        )
+    write_expired(report.expired)
     if report.removed_packs:
         packs = output.plural(report.removed_packs, "pack")
         size = output.size(report.removed_bytes)
@@ -111,14 +100,6 @@ def _record(report: Report, *, dry_run: bool) -> dict[str, Any]:
         "removed_packs": report.removed_packs,
         "removed_bytes": report.removed_bytes,
         "kept_packs": report.kept_packs,
-        "expired": [
-            {
-                "data_set": one.data_set,
-                "commit": one.commit.hex(),
-                "time": iso(one.time_ns, precise=True),
-                "reason": one.reason,
-            }
-            for one in report.expired
-        ],
+        "expired": expired_records(report.expired),
         "due": None if report.due_ns is None else iso(report.due_ns),
     }

@@ -35,6 +35,9 @@ KEPT_PART: Final = 0.9
 _LOCK_FILE: Final = "fetching"
 _FLOCK: Final = struct.Struct("@hhqqi4x")  # struct flock: type, whence, start, length, pid
 
+_LEAF: Final = b"T\0"
+"""Begins a tree leaf, and few chunks: the indexes need not be asked for all others."""
+
 Object = tuple[Kind, ObjectId, bytes]
 
 
@@ -158,7 +161,3 @@ class Windows:
             return None
         place = self._connected().catalog.find(oid, is_node=True)
         return None if place is None else place.kind
-
-
-_LEAF: Final = b"T\0"
-"""Begins a tree leaf, and few chunks: the indexes need not be asked for all others."""
