@@ -1,6 +1,6 @@
-"""The floor for reading in Python: names and sizes of a directory, and bytes that are made up.
+"""The floor of pyfuse3: names and sizes of a directory, and bytes that are made up.
 
-Served as a version is, by two processes that block. A peer of the bench.
+Served by two processes. A peer of the bench.
 
     python scripts/bare_reader.py SOURCE MOUNTPOINT
 """
@@ -14,9 +14,8 @@ from pathlib import Path
 from typing import Final
 
 import pyfuse3
+import trio
 from pyfuse3 import EntryAttributes, FileInfo, FUSEError, RequestContext
-
-from vfs.fuse import loop
 
 WORKERS: Final = 2
 TIMEOUT_SECONDS: Final = 1e9
@@ -32,13 +31,13 @@ class Made(pyfuse3.Operations):
 
     def __init__(self, source: Path) -> None:
         super().__init__()
-        self.initialised = False
+        self.initialised = trio.CancelScope()
         self._attributes: dict[int, EntryAttributes] = {}
         self._names: dict[int, dict[bytes, int]] = {}
         self._add(source)
 
     def init(self) -> None:
-        self.initialised = True
+        self.initialised.cancel()
 
     def _add(self, path: Path) -> int:
         found = path.lstat()
@@ -87,17 +86,22 @@ class Made(pyfuse3.Operations):
         pass
 
 
+async def shake_hands(operations: Made) -> None:
+    with operations.initialised:
+        await pyfuse3.main(1, 1)
+
+
 def main() -> None:
     source, mountpoint = sys.argv[1:]
     operations = Made(Path(source))
     pyfuse3.init(operations, mountpoint, {"default_permissions", "fsname=bare", "ro"})
     try:
-        loop.run(lambda _: not operations.initialised)
+        trio.run(shake_hands, operations)
         children = []
         for _ in range(WORKERS):
             child = os.fork()
             if child == 0:
-                loop.run(lambda _: True)
+                trio.run(pyfuse3.main)
                 os._exit(0)
             children.append(child)
         for child in children:

@@ -138,9 +138,10 @@ _WRITES: dict[str, Callable[[Path], object]] = {
 }
 
 
+@pytest.mark.parametrize("options", [(), ("--read-only",)])
 @pytest.mark.parametrize("what", _WRITES)
-def test_every_write_is_refused(hub: Hub, what: str) -> None:
-    hub.mount()
+def test_every_write_is_refused(hub: Hub, what: str, options: tuple[str, ...]) -> None:
+    hub.mount(*options)
     with pytest.raises(OSError) as caught:  # noqa: PT011 - the errno is what counts
         _WRITES[what](hub["v1"])
     assert caught.value.errno == errno.EROFS

@@ -44,14 +44,14 @@ def attr(node: int, mode: int, size: int, *, number: int | None = None) -> Attr:
         blocks=(size + 511) // 512,
         mtime_ns=1_700_000_000_123_456_789,
         entry_timeout=FOREVER,
-        attr_timeout=0.0 if stat.S_ISDIR(mode) else FOREVER,
+        attr_timeout=FOREVER,
     )
 
 
 class MemoryView:
     """*control* is a directory with the fifos that `gate` waits at."""
 
-    is_working = False
+    notes_opens = False
 
     def __init__(self, control: Path, directories: int = 20, files: int = 50) -> None:
         self.control = control
@@ -74,15 +74,18 @@ class MemoryView:
     def negative_timeout(self, parent: int) -> float:
         return FOREVER if parent != ROOT else 0.0
 
+    def keeps_listing(self, node: int) -> bool:
+        return node != ROOT
+
     def getattr(self, node: int, pid: int = 0) -> Attr:
         if node == ROOT:
-            return attr(ROOT, stat.S_IFDIR | 0o755, 0)._replace(attr_timeout=FOREVER)
+            return attr(ROOT, stat.S_IFDIR | 0o755, 0)
         if node in SPECIALS.values():
             return self._special(node)
         if node >= FILES:
             return self._file(*divmod(node - FILES, 1 << 16))
         # A directory's node id is a position, its number is shared: as the real views have it.
-        return self._directory(node - DIRECTORIES)._replace(number=77, attr_timeout=FOREVER)
+        return self._directory(node - DIRECTORIES)
 
     def _directory(self, index: int) -> Attr:
         return attr(DIRECTORIES + index, stat.S_IFDIR | 0o755, 0, number=77)

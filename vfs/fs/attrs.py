@@ -73,9 +73,7 @@ def file_attr(entry: Entry, number: int) -> Attr:
     )
 
 
-def directory_attr(
-    entry: Entry, node: int, number: int, *, entry_timeout: float = FOREVER, attr_timeout: float
-) -> Attr:
+def directory_attr(entry: Entry, node: int, number: int) -> Attr:
     """Return the attributes of a directory."""
     return Attr(
         node,
@@ -88,6 +86,6 @@ def directory_attr(
         _DIRECTORY_BYTES,
         _DIRECTORY_BYTES // _SECTOR_BYTES,
         entry.mtime_ns,
-        entry_timeout,
-        attr_timeout,
+        FOREVER,
+        FOREVER,
     )

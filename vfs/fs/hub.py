@@ -11,7 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from vfs.errors import InvalidName, IsADirectory, NoData, NotFound
+from vfs.errors import InvalidName, NoData, NotFound
 from vfs.fs.attrs import FOREVER, Attr
 from vfs.fs.nodes import LINK_RANK, ROOT, is_position, position, split_position
 from vfs.fs.past import Subject
@@ -71,6 +71,9 @@ class Hub(Snapshots):
     def negative_timeout(self, parent: int) -> float:
         return 0 if parent == ROOT else FOREVER
 
+    def keeps_listing(self, node: int) -> bool:
+        return node != ROOT
+
     def getattr(self, node: int, pid: int = 0) -> Attr:
         if node == ROOT:
             return self._top()
@@ -99,11 +102,6 @@ class Hub(Snapshots):
             return self._link_target(split_position(node)[0])
         return super().readlink(node)
 
-    def open(self, node: int) -> None:
-        if node == ROOT:
-            raise IsADirectory("a directory is not read as a file")
-        super().open(node)
-
     def listxattr(self, node: int) -> list[bytes]:
         return [] if node == ROOT or _is_link(node) else super().listxattr(node)
 
@@ -124,7 +122,7 @@ class Hub(Snapshots):
         return Attr(ROOT, ROOT, mode, nlink, uid, gid, 0, 4096, 8, changed_ns, timeout, timeout)
 
     def _root(self, slot: int) -> Attr:
-        attr = self._provisional(self.root(slot))
+        attr = self._attr(self.root(slot))
         return attr._replace(entry_timeout=NAMES_TIMEOUT)
 
     def _difference(self, data_set: str, revision: str) -> int:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
-from vfs.errors import Conflict, IsADirectory, NoData, NotFound, ReadOnly, StaleHandle, StoreError
+from vfs.errors import Conflict, NoData, NotFound, ReadOnly, StaleHandle, StoreError
 from vfs.fs.attrs import Attr
 from vfs.fs.hub import NAMES_TIMEOUT, Hub
 from vfs.fs.nodes import ROOT, is_name, name_node, position
@@ -74,11 +74,14 @@ class HubWithBranches(Hub):
         if is_name(parent):
             return self._lookup_below(parent, name)
         if parent == ROOT and (place := self._place_named(name)) is not None:
-            return self._attr(place)
+            return self._place_attr(place)
         return super().lookup(parent, name)
 
     def negative_timeout(self, parent: int) -> float:
         return 0 if is_name(parent) else super().negative_timeout(parent)
+
+    def keeps_listing(self, node: int) -> bool:
+        return not is_name(node) and super().keeps_listing(node)
 
     def getattr(self, node: int, pid: int = 0) -> Attr:
         if not is_name(node):
@@ -90,7 +93,7 @@ class HubWithBranches(Hub):
             # Whoever came here by a path goes it once more (retry_estale in fs/namei.c), and comes
             # into the branch.
             raise StaleHandle("the branch is mounted on top of it")
-        return self._attr(place)
+        return self._place_attr(place)
 
     def readdir(self, node: int, offset: int) -> Iterator[tuple[bytes, Attr, int]]:
         if is_name(node):
@@ -102,15 +105,10 @@ class HubWithBranches(Hub):
             for number, place in unborn:
                 after = _UNBORN | number & (_UNBORN - 1)
                 if after > offset:
-                    yield place.name, self._attr(place)._replace(entry_timeout=0), after
+                    yield place.name, self._place_attr(place)._replace(entry_timeout=0), after
 
     def readlink(self, node: int) -> bytes:
         return self._place(node).name if is_name(node) else super().readlink(node)
-
-    def open(self, node: int) -> None:
-        if is_name(node):
-            raise IsADirectory("a directory is not read as a file")
-        super().open(node)
 
     def listxattr(self, node: int) -> list[bytes]:
         return [] if is_name(node) else super().listxattr(node)
@@ -136,7 +134,7 @@ class HubWithBranches(Hub):
         self._make(text)
         data_set, _, branch = text.partition("@")
         place = _Place(data_set, branch) if branch else _Place(data_set, DEFAULT_BRANCH, "made")
-        return self._attr(place)._replace(entry_timeout=0)
+        return self._place_attr(place)._replace(entry_timeout=0)
 
     def _make_difference(self, name: str) -> None:
         try:
@@ -149,7 +147,7 @@ class HubWithBranches(Hub):
     def _listed(self, ref: Ref) -> Attr:
         if ref.kind != "branch":
             return super()._listed(ref)
-        attr = self._attr(_Place(ref.data_set, ref.name))
+        attr = self._place_attr(_Place(ref.data_set, ref.name))
         return attr._replace(entry_timeout=0)
 
     def _place_named(self, name: bytes) -> _Place | None:
@@ -187,7 +185,7 @@ class HubWithBranches(Hub):
         except KeyError:
             raise NotFound(f"there is no name {node}") from None
 
-    def _attr(self, place: _Place) -> Attr:
+    def _place_attr(self, place: _Place) -> Attr:
         node = self._node(place)
         ref = self.repo.store.refs.get(place.data_set, place.branch)
         changed_ns = 0 if ref is None else ref.time_ns
@@ -212,7 +210,7 @@ class HubWithBranches(Hub):
     def _lookup_below(self, node: int, name: bytes) -> Attr:
         place = self._place(node)
         if name == b".":
-            return self._attr(place)
+            return self._place_attr(place)
         if name == b"..":
             return self._top()
         root = self._root_of(place)
@@ -222,7 +220,7 @@ class HubWithBranches(Hub):
 
     def _readdir_below(self, node: int, offset: int) -> Iterator[tuple[bytes, Attr, int]]:
         place = self._place(node)
-        dots = [(b".", self._attr(place), 1), (b"..", self._top(), _DOTS)]
+        dots = [(b".", self._place_attr(place), 1), (b"..", self._top(), _DOTS)]
         yield from dots[offset:]
         root = self._root_of(place)
         if root is not None:

@@ -43,6 +43,10 @@ class SingleRevision(Snapshots):
                 raise NotADirectory(f"{name!r} is no directory, and can't be mounted")
             self._root_node = node
 
+    @property
+    def notes_opens(self) -> bool:
+        return self._reads is not None
+
     def lookup(self, parent: int, name: bytes) -> Attr:
         return self._outward(super().lookup(self._inward(parent), name))
 
@@ -57,7 +61,6 @@ class SingleRevision(Snapshots):
             yield name, self._outward(attr), after
 
     def open(self, node: int) -> None:
-        super().open(self._inward(node))
         if self._reads is not None:
             self._reads.note(node)
 

@@ -13,14 +13,14 @@ class View(Protocol):
 
     Calls come from one thread. They raise `vfs.errors` only: NotFound for a node or name that is
     not there, CorruptObject for damage.
-
-    Where an answer names a directory, `attr.attr_timeout` is 0 except from `getattr`: st_ino is
-    the node id at first, and `number` once the kernel has asked `getattr`.
     """
 
     @property
-    def is_working(self) -> bool:
-        """Say whether threads of this process are at work, which need the interpreter's lock."""
+    def notes_opens(self) -> bool:
+        """Say whether `open` is to be called for each file that is opened."""
+
+    def keeps_listing(self, node: int) -> bool:
+        """Say whether what `readdir` tells of a directory stays as it is."""
 
     def lookup(self, parent: int, name: bytes) -> Attr:
         """Return the attributes of *name* in a directory. Knows `.` and `..`."""
@@ -38,7 +38,7 @@ class View(Protocol):
         """Return the target of a symlink."""
 
     def open(self, node: int) -> None:
-        """Check that *node* is no directory. A file that is not there is missed when it is read."""
+        """Note that *node* was opened. A file that is not there is missed when it is read."""
 
     def read(self, node: int, offset: int, length: int) -> bytes:
         """Return *length* bytes from *offset*; fewer only at the end of the file."""

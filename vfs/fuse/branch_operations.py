@@ -25,9 +25,9 @@ from vfs.fs.branch.acl import ACCESS as ACL_ACCESS
 from vfs.fs.branch.attributes import SetAttr
 from vfs.fuse import counters
 from vfs.fuse.changing import always, changing
+from vfs.fuse.convert import statvfs_data
 from vfs.fuse.errnos import async_handler, handler
 from vfs.fuse.flusher import PERIOD_SECONDS, Flusher
-from vfs.fuse.operations import statvfs_data
 from vfs.fuse.writeback import send_dirty_pages
 from vfs.model.entry import PAST_XATTRS
 

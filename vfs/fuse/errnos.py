@@ -1,10 +1,11 @@
-"""The one table from errors to errnos, and the wrapper that lets only `FUSEError` reach pyfuse3."""
+"""The one table from errors to errnos, and the wrappers that let only `FUSEError` reach pyfuse3."""
 
 from __future__ import annotations
 
 import errno
 import functools
 import logging
+import os
 from collections.abc import Callable, Coroutine
 from time import perf_counter_ns
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
@@ -99,11 +100,26 @@ def async_handler(
 
 
 def as_fuse_error(error: Exception, what: str) -> FUSEError:
+    """Return what pyfuse3 is told of *error*, and log what somebody has to know of."""
+    return FUSEError(errno_of(error, what))
+
+
+class Refused(Exception):
+    """A request that is answered with an errno of which nothing below knows."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(os.strerror(number))
+        self.errno = number
+
+
+def errno_of(error: Exception, what: str) -> int:
     """Return what the kernel is told of *error*, and log what somebody has to know of."""
+    if isinstance(error, Refused):
+        return error.errno
     if isinstance(error, errors.VfsError):
         number = ERRNO[type(error)]
         if number == errno.EIO:
             log.error("%s: %s", what, error)
-        return FUSEError(number)
+        return number
     log.error("%s failed", what, exc_info=error)
-    return FUSEError(errno.EIO)
+    return errno.EIO

@@ -17,27 +17,47 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import select
-import signal
 import struct
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import pyfuse3
+import trio
 
 from vfs.errors import MountProblem
-from vfs.fuse import loop
-from vfs.fuse.operations import SnapshotOperations
+from vfs.fuse import device
+from vfs.fuse.answers import Answers
 
 if TYPE_CHECKING:
     from vfs.fs.view import View
 
 DEVICE: Final = "/dev/fuse"
-GLANCE_SECONDS: Final = 0.02  # of waiting in vain while threads of a worker have work
 FUSE_DEV_IOC_CLONE: Final = 0x8004E500  # _IOR(229, 0, uint32_t), linux/fuse.h
 FUSE_NOTIFY_RESEND: Final = 7
 RESEND_MESSAGE: Final = struct.pack("IiQ", 16, FUSE_NOTIFY_RESEND, 0)  # struct fuse_out_header
+
+
+class _Greeting(pyfuse3.Operations):
+    """What pyfuse3 agrees on with the kernel; all that comes after it is for `device`."""
+
+    supports_dot_lookup = True
+    enable_acl = True
+    enable_writeback_cache = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._done = trio.CancelScope()
+
+    def init(self) -> None:
+        """Note that the kernel and libfuse have shaken hands."""
+        self._done.cancel()
+
+    async def exchange(self) -> None:
+        """Answer the first request, and no other."""
+        with self._done:
+            await pyfuse3.main(1, 1)
 
 
 class Session:
@@ -45,18 +65,17 @@ class Session:
 
     def __init__(self, mountpoint: str, options: set[str]) -> None:
         """Mount and answer the kernel's INIT. Raises MountProblem with what libfuse said."""
-        self._operations = SnapshotOperations()
-        self._fd = -1
+        greeting = _Greeting()
+        before = _fuse_descriptors()
         with captured_stderr() as said:
             try:
-                pyfuse3.init(self._operations, mountpoint, options)
+                pyfuse3.init(greeting, mountpoint, options)
             except RuntimeError as exc:
                 raise MountProblem(f"can't mount at {mountpoint}: {said() or exc}") from exc
-        loop.run(self._until_initialised)
-
-    def _until_initialised(self, fd: int) -> bool:
-        self._fd = fd
-        return not self._operations.initialised
+        # pyfuse3 does not say which it is: a new one, or the N of a mount point "/dev/fd/N".
+        (self._fd,) = _fuse_descriptors() - before or {int(Path(mountpoint).name)}
+        self._read_only = "ro" in options
+        trio.run(greeting.exchange)
 
     def clone(self) -> int | None:
         """Return another descriptor of the connection, with a list of its own of requests read.
@@ -81,25 +100,10 @@ class Session:
 
     def serve(self, view: View) -> None:
         """Answer requests out of *view* until the file system is unmounted."""
-        self._operations.view = view
-
-        # The first request is waited for with poll(2), not in read(2): the buffer it is read into
-        # is not in memory yet, and the kernel fails a request with EIO that it can't copy because
-        # the process that takes it was killed and may fault nothing in any more.
-        requests = select.poll()
-        requests.register(self._fd, select.POLLIN)
-        requests.poll()
-        signal.signal(signal.SIGALRM, lambda *_: None)
-
-        def let_others_work(_: int) -> bool:
-            if view.is_working:
-                requests.poll()
-                # Another worker may take the request, and read(2) then waits for the next one, with
-                # the interpreter's lock, which threads of this process need. A signal ends it.
-                signal.setitimer(signal.ITIMER_REAL, GLANCE_SECONDS)
-            return True
-
-        loop.run(let_others_work)
+        # Where the mount is not read-only, as branches are made in it, somebody has to refuse opens
+        # for writing: the kernel would let a shared mapping change the pages of a version.
+        opens = view.notes_opens or not self._read_only
+        device.serve(self._fd, Answers(view, opens=opens))
 
     def resend(self) -> bool:
         """Have all requests handed out again that were read and not answered; False: can't be had.
@@ -118,6 +122,16 @@ class Session:
         if self._fd != -1:
             self._fd = -1
             pyfuse3.close(unmount=False)
+
+
+def _fuse_descriptors() -> set[int]:
+    """Return this process's descriptors of the FUSE device."""
+    found = set()
+    for link in Path("/proc/self/fd").iterdir():
+        with suppress(OSError):  # the descriptor of the listing itself is gone by now
+            if str(link.readlink()) == DEVICE:
+                found.add(int(link.name))
+    return found
 
 
 @contextmanager
