@@ -138,6 +138,9 @@ class MemoryView:
         with (self.control / "go").open("rb") as go:
             return go.read().ljust(4096, b".")
 
+    def read_ahead(self, node: int) -> list[tuple[int, bytes]]:
+        return []
+
     def getxattr(self, node: int, name: bytes) -> bytes:
         if node == SPECIALS[b"gate"] and name == b"user.gate":
             return self._at_gate()[:10]

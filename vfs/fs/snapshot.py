@@ -6,13 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path as FilePath
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from vfs.errors import CorruptObject, NoData, NotFound, NotSupported, ReadOnly
+from vfs.errors import CorruptObject, NoData, NotFound, NotSupported, ReadOnly, VfsError
 from vfs.fs.attrs import BLOCK_BYTES, Attr, Statfs, directory_attr, file_attr
 from vfs.fs.lookahead import LookAhead
+from vfs.fs.neighbours import BATCH_BYTES, FILE_MAX_BYTES, Neighbours
 from vfs.fs.nodes import is_position, position, split_position
 from vfs.fs.past import Past, Subject
 from vfs.fs.trace import paths_of
-from vfs.ids import Number
+from vfs.ids import Number, ObjectId
 from vfs.model.entry import PAST_XATTRS, Entry, Extra
 from vfs.model.node import Leaf, identity
 from vfs.recent import Recent
@@ -59,6 +60,8 @@ class Snapshots:
         self._number = repo.store.numbering.number
         self._directories: Recent[int, Directory] = Recent(CACHED_BYTES)
         self._files_read: Recent[int, Entry] = Recent(CACHED_BYTES)
+        self._neighbours = Neighbours()
+        self._located: tuple[int, ObjectId, Leaf, int] | None = None  # the file found last
         self._newest_slot = 0  # of those that were looked at here
         self._past = Past(repo)
         self._only: Slot | None = None  # the version that all of this is, if there is but one
@@ -123,22 +126,23 @@ class Snapshots:
         """Return the entry of a file by its number. Raises NotFound."""
         entry = self._files_read.get(node)
         if entry is None:
-            leaf, index = self._locate(node)
+            place, leaf, index = self._locate(node)
             if self._number(leaf.identity(index)) != node:
                 # A damaged row would lead to another file's content.
                 raise CorruptObject(f"the table of inode numbers is damaged at {node}")
             entry = leaf.entry(index)
             self._files_read.put(node, entry, _weight(entry))
+            self._located = node, place, leaf, index
         return entry
 
-    def _locate(self, node: int) -> tuple[Leaf, int]:
+    def _locate(self, node: int) -> tuple[ObjectId, Leaf, int]:
         place = self.repo.store.numbering.locate(Number(node))
         if place is None:
             raise NotFound(f"there is no inode {node}")
         leaf = self.repo.nodes.get(place[0])
         if not isinstance(leaf, Leaf) or place[1] >= len(leaf):
             raise CorruptObject("the table of inode numbers is damaged")
-        return leaf, place[1]
+        return place[0], leaf, place[1]
 
     # the calls of a View
 
@@ -211,6 +215,27 @@ class Snapshots:
         except CorruptObject as error:
             where = paths_of(self.repo, entry)
             raise CorruptObject(f"{where} can't be read at byte {offset}: {error}") from error
+
+    def read_ahead(self, node: int) -> list[tuple[int, bytes]]:
+        # Where the file was looked up just now, the kernel knows none that follow.
+        if self._located is None or self._located[0] != node:
+            return []
+        _, place, leaf, index = self._located
+        files: list[tuple[int, bytes]] = []
+        room = BATCH_BYTES
+        for at in self._neighbours.after(place, index, len(leaf)):
+            entry = leaf.entry(at)
+            if not entry.is_file or not 0 < entry.size <= FILE_MAX_BYTES:
+                continue
+            room -= entry.size
+            if room < 0 or (self._lookahead and not self.repo.reader.has(entry.content)):
+                break
+            try:
+                data = self._files.read(entry, 0, entry.size)
+            except VfsError:  # it is said when the file is read
+                break
+            files.append((self._number(leaf.identity(at)), data))
+        return files
 
     def getxattr(self, node: int, name: bytes) -> bytes:
         if name.startswith(PAST_XATTRS):

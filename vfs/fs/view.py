@@ -43,6 +43,9 @@ class View(Protocol):
     def read(self, node: int, offset: int, length: int) -> bytes:
         """Return *length* bytes from *offset*; fewer only at the end of the file."""
 
+    def read_ahead(self, node: int) -> list[tuple[int, bytes]]:
+        """Return small files, whole, that are going to be read after *node*, which was just now."""
+
     def getxattr(self, node: int, name: bytes) -> bytes:
         """Return an extended attribute. Raises NoData."""
 

@@ -17,6 +17,7 @@ from vfs.model.entry import NAME_MAX_BYTES
 if TYPE_CHECKING:
     from vfs.fs.attrs import Attr
     from vfs.fs.view import View
+    from vfs.fuse.pushing import Files
 
 Answer = Callable[[Request, bytes], bytes | None]
 """Takes a request and what stands behind its header; None: the kernel waits for no answer."""
@@ -29,9 +30,15 @@ class Answers:
     these is refused with ENOSYS, which the kernel takes for good: flush and fsync are asked once.
     """
 
-    def __init__(self, view: View, *, opens: bool) -> None:
-        """*opens*: the kernel is to ask before a file is opened, and to tell that it was closed."""
+    def __init__(
+        self, view: View, *, opens: bool, push: Callable[[Files], None] = lambda _: None
+    ) -> None:
+        """*opens*: the kernel is to ask before a file is opened, and to tell that it was closed.
+
+        *push* takes files that are going to be read.
+        """
         self._view = view
+        self._push = push
         self._opens = opens
         self.of: Final[dict[int, tuple[Answer, int]]] = {
             code: (answer, counters.block(kind)) for code, kind, answer in self._all()
@@ -85,6 +92,9 @@ class Answers:
         _, offset, size = wire.READ_IN.unpack_from(body)
         data = self._view.read(request.node, offset, size)
         counters.add(counts.BYTES_READ, len(data))
+        if not offset and (following := self._view.read_ahead(request.node)):
+            counters.add(counts.BYTES_READ, sum(len(each) for _, each in following))
+            self._push(following)
         return data
 
     def _opendir(self, request: Request, body: bytes) -> bytes:

@@ -29,6 +29,7 @@ import trio
 from vfs.errors import MountProblem
 from vfs.fuse import device
 from vfs.fuse.answers import Answers
+from vfs.fuse.pushing import Pusher
 
 if TYPE_CHECKING:
     from vfs.fs.view import View
@@ -103,7 +104,8 @@ class Session:
         # Where the mount is not read-only, as branches are made in it, somebody has to refuse opens
         # for writing: the kernel would let a shared mapping change the pages of a version.
         opens = view.notes_opens or not self._read_only
-        device.serve(self._fd, Answers(view, opens=opens))
+        push = Pusher(self._fd).push
+        device.serve(self._fd, Answers(view, opens=opens, push=push))
 
     def resend(self) -> bool:
         """Have all requests handed out again that were read and not answered; False: can't be had.

@@ -58,6 +58,8 @@ GETXATTR_IN: Final = struct.Struct("=II")  # fuse_getxattr_in: size
 GETXATTR_OUT: Final = GETXATTR_IN
 MKDIR_IN: Final = struct.Struct("=II")  # fuse_mkdir_in: mode, umask
 
+_NOTIFY_STORE: Final = 4
+_STORE_OUT: Final = struct.Struct("=IiQQQII")  # fuse_out_header, fuse_notify_store_out
 _ATTR: Final = "QQQqqqIIIIIIIIII"  # fuse_attr
 _ATTR_OUT: Final = struct.Struct("=QII" + _ATTR)  # fuse_attr_out
 _ENTRY_OUT: Final = struct.Struct("=QQQQII" + _ATTR)  # fuse_entry_out
@@ -88,6 +90,12 @@ class Request(NamedTuple):
 def answer(unique: int, length: int, error: int = 0) -> bytes:
     """Return what stands before an answer of *length* bytes; or all of it, if it is an error's."""
     return ANSWER.pack(ANSWER.size + length, -error, unique)
+
+
+def stored(node: int, length: int) -> bytes:
+    """Return what stands before *length* bytes, the beginning of a file, for the page cache."""
+    size = _STORE_OUT.size + length
+    return _STORE_OUT.pack(size, _NOTIFY_STORE, 0, node, 0, length, 0)
 
 
 def text(body: bytes, start: int = 0) -> bytes:
