@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 import make_data
 import measure
-from peers import BareReader, Borg, Directory, Peer, Restic, Squashfuse, Vfs
+from peers import BareReader, Borg, Directory, Peer, Restic, Squashfuse, Vfs, VfsWithBranches
 from results import Aim
 from suite import Suite
 
@@ -36,7 +36,7 @@ class LoadingSuite(Suite):
     name = "load"
     about = "random access to many samples by several processes, two epochs"
     workloads = ("load",)
-    kinds = (Vfs, BareReader, Directory, Squashfuse, Borg, Restic)
+    kinds = (Vfs, VfsWithBranches, BareReader, Directory, Squashfuse, Borg, Restic)
     most_rounds = 3
     aims = (Aim("second epoch", "ext4", 1.3),)
 

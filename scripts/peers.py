@@ -99,10 +99,10 @@ class Vfs(Peer):
         return [*self.command, "import", ".", "data", "-m", version, "--tag", version]
 
     def mount_command(self, mountpoint: Path) -> Command:
-        return [*self.command, "mount", "--foreground", mountpoint]
+        return [*self.command, "mount", "--foreground", "--read-only", mountpoint]
 
     def view(self, mountpoint: Path) -> Path:
-        return mountpoint / "data@bench"  # not main: a branch is served by a process of its own
+        return mountpoint / "data@bench"
 
 
 class VfsOneWorker(Vfs):
@@ -114,6 +114,17 @@ class VfsOneWorker(Vfs):
 
     def mount_command(self, mountpoint: Path) -> Command:
         return [*super().mount_command(mountpoint), "--workers", "1"]
+
+
+class VfsWithBranches(Vfs):
+    """The same store, mounted so that branches can be made: files are opened by requests."""
+
+    name = "vfs, writable"
+    directory = Vfs.name
+    imports = False
+
+    def mount_command(self, mountpoint: Path) -> Command:
+        return [*self.command, "mount", "--foreground", mountpoint]
 
 
 class BareReader(Peer):
