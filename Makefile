@@ -4,7 +4,7 @@ PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-s3 test-libraries check format
-.PHONY: bench bench-scale bench-history bench-growth bench-travel bench-remote clean
+.PHONY: bench bench-scale bench-history bench-growth bench-travel bench-remote bench-training clean
 
 help:            ## this list
 	@grep -hE '^[a-z-]+: .*##|^[a-z-]+:  *##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -51,6 +51,9 @@ bench-growth: setup  ## time and memory of commands by the number of files and o
 
 bench-travel: setup  ## push and clone of 1 GiB beside the bucket's own speed
 	$(BIN)/python scripts/bench_travel.py $(BENCH_ARGS)
+
+bench-training: setup  ## a training loop in a container, beside one from a plain directory (needs podman)
+	PYTHONPATH=. $(BIN)/python scripts/bench_training.py $(BENCH_ARGS)
 
 bench-remote: setup  ## a remote mounted and read cold, on a line of 50 ms; BENCH_ARGS="--url s3://bucket/empty"
 	$(BIN)/python scripts/bench_remote.py $(BENCH_ARGS)

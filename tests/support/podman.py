@@ -35,9 +35,10 @@ def put_podman(programs: Path) -> str:
         f'exec {real} {options} --runtime={runtime} --cgroup-manager=cgroupfs "$@"\n'
     )
     program.chmod(0o755)
+    podman = str(program)
     for command in (
-        [program, "import", "--change=ENV PATH=/image:/usr/bin:/bin", "-", "scikit-learn"],
-        [program, "run", "--rm", "--network=none", "scikit-learn", "python", "-c", "pass"],
+        [podman, "import", "--change=ENV PATH=/image:/usr/bin:/bin", "-", "scikit-learn"],
+        [podman, "run", "--rm", "--network=none", "scikit-learn", "python", "-c", "pass"],
     ):
         done = subprocess.run(command, input=_image(), capture_output=True, timeout=60, check=False)
         if done.returncode != 0:
