@@ -1,7 +1,8 @@
 """The objects of a store in the order in which they lie on the disk, whole segments at a time.
 
 To sort them, rows of the index go through files without a name, each for a range of blocks, which
-stay in memory while they are small.
+stay in memory while they are small. One range at a time is sorted, at 200 bytes of memory for each
+object in it: small ranges, as a million small objects fit into 30 MiB.
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ from vfs.errors import CorruptObject
 from vfs.ids import ObjectId
 from vfs.store.layout import BLOCK_BYTES, Location, unpack_location
 
-BLOCKS_A_FILE: Final = 1 << 16  # 1 GiB
+BLOCKS_A_FILE: Final = 1 << 8  # 4 MiB, at least
 FILES_MAX: Final = 256
-SPOOLED_BYTES: Final = 32 << 20  # of each file in memory
+SPOOLED_BYTES: Final = 32 << 20  # of all files in memory
 
 _RECORD: Final = struct.Struct(">QI32sB24s")  # where, offset; id; length of the row, row
 
@@ -47,9 +48,10 @@ class DiskOrder:
         self._blocks_a_file = BLOCKS_A_FILE
         while last_block // self._blocks_a_file >= FILES_MAX:
             self._blocks_a_file *= 2
+        count = last_block // self._blocks_a_file + 1
         self._files: list[IO[bytes]] = [
-            tempfile.SpooledTemporaryFile(spooled_bytes, dir=str(directory))  # noqa: SIM115
-            for _ in range(last_block // self._blocks_a_file + 1)
+            tempfile.SpooledTemporaryFile(spooled_bytes // count, dir=str(directory))  # noqa: SIM115
+            for _ in range(count)
         ]
 
     def __enter__(self) -> Self:
