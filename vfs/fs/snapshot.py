@@ -101,9 +101,10 @@ class Snapshots:
             self._newest_slot = slot
         root = self.repo.commit(self.slot(slot).commit).root
         here = Directory(slot, 0, 0, root)
+        nodes = self.repo.nodes
         while here.rank != rank:
             below = here.rank + 1
-            entry, nth = find_directory(self.repo.nodes, here.entry.content, rank - below)
+            entry, nth = find_directory(nodes, nodes.enter(here.entry), rank - below)
             here = Directory(slot, below + nth, here.rank, entry)
         return here
 
@@ -161,7 +162,8 @@ class Snapshots:
             return self._attr(directory)
         if name == b"..":
             return self._attr(self.directory(position(directory.slot, directory.parent_rank)))
-        place = find(self.repo.nodes, directory.entry.content, name)
+        nodes = self.repo.nodes
+        place = find(nodes, nodes.enter(directory.entry), name)
         if place is None:
             raise NotFound(f"there is no {name!r}")
         entry = place.entry
@@ -186,8 +188,8 @@ class Snapshots:
         if offset < _DOTS:
             parent = self.directory(position(directory.slot, directory.parent_rank))
             yield b"..", self._attr(parent), _DOTS
-        number = self._number
-        for place in walk(self.repo.nodes, directory.entry.content, max(offset - _DOTS, 0)):
+        number, nodes = self._number, self.repo.nodes
+        for place in walk(nodes, nodes.enter(directory.entry), max(offset - _DOTS, 0)):
             leaf, at, index, *_ = place
             entry = leaf.entry(at)
             if entry.mode & 0o170000 == 0o040000:

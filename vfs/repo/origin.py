@@ -129,6 +129,8 @@ class Origin:
         entry = self.entry(directory)[0]
         if not entry.is_dir:
             raise NotADirectory("not a directory")
+        if entry.content != NO_CONTENT:
+            self._nodes.enter(entry)
         return entry
 
     def _ino(self, directory: int, place: Place, entry: Entry) -> int:
@@ -143,7 +145,7 @@ class Origin:
                 raise NotFound(f"there is no inode {ino}")
             below = here + 1
             parent = here
-            entry, rank = find_ranked(self._nodes, entry.content, ino - below)
+            entry, rank = find_ranked(self._nodes, self._nodes.enter(entry), ino - below)
             here = below + rank
             if entry.is_dir:
                 self._keep(here, (entry, parent))

@@ -261,7 +261,7 @@ class Repository:
         for depth, name in enumerate(path):
             if not entry.is_dir:
                 raise NotADirectory(f"'{_show(path[:depth])}' is not a directory")
-            place = find(self.nodes, entry.content, name)
+            place = find(self.nodes, self.nodes.enter(entry), name)
             if place is None:
                 some = islice(self.entries(entry.content), HINT_NAMES)
                 known = [_show((one.name,)) for one in some]

@@ -197,8 +197,16 @@ class Nodes:
             self._kept.put(oid, node, len(data))
         return node
 
+    def enter(self, directory: Entry) -> ObjectId:
+        """Return the tree of a directory that is about to be looked into. Raises CorruptObject.
+
+        A store of one's own has no reason to doubt that it is what the entry says; a remote's
+        cache has (`vfs.sync.checkednodes`).
+        """
+        return directory.content
+
     def child(self, parent: Inner, index: int) -> Node:
-        """Return a child of *parent*."""
+        """Return a child of *parent*. Raises CorruptObject."""
         node = self.get(parent.children[index].node)
         if node.level != parent.level - 1:
             raise CorruptObject("a tree node stands at a wrong level")

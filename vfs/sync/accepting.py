@@ -13,8 +13,9 @@ from vfs.errors import CorruptObject, RemoteProblem
 from vfs.ids import NO_CONTENT, ObjectId
 from vfs.model.blob import BlobNode, decode_blob_node
 from vfs.model.entry import FLAG_BLOB, Entry, Totals, checked_extra
-from vfs.model.node import NOTHING, Child, Inner, Leaf, Node, Sums, decode_node, sums_of
+from vfs.model.node import Child, Inner, Leaf, Node, decode_node
 from vfs.store.layout import Kind
+from vfs.sync.claims import check_child, check_root, last_name, sums_in
 from vfs.sync.receiving import Needs, Receiver, Task
 
 if TYPE_CHECKING:
@@ -82,21 +83,17 @@ class Acceptance:
     def _directory(self, tree: ObjectId, totals: Totals, old: ObjectId | None) -> Task:
         (data,) = yield [(Kind.TREE, tree)]
         node = decode_node(data)
-        if _sums(node).totals() != totals:
-            raise CorruptObject(f"the tree {tree.hex()} does not hold what its entry says")
+        check_root(tree, node, totals)
         before: list[_Old] = []
         if old is not None:
             root = self._nodes.get(old)
-            before.append(_Old(root.level, b"", Child(old, _last(root), _sums(root))))
+            before.append(_Old(root.level, b"", Child(old, last_name(root), sums_in(root))))
         self._node(node, b"", before)
 
     def _child(self, child: Child, level: int, after: bytes, old: Sequence[_Old]) -> Task:
         (data,) = yield [(Kind.TREE, child.node)]
         node = decode_node(data)
-        if node.level != level or (_last(node), _sums(node)) != (child.last, child.sums):
-            raise CorruptObject(f"the tree node {child.node.hex()} is not what its parent says")
-        if _first(node) <= after:
-            raise CorruptObject(f"the names in the tree node {child.node.hex()} do not ascend")
+        check_child(child, node, level, after)
         self._node(node, after, old)
 
     def _node(self, node: Node, after: bytes, old: Sequence[_Old]) -> None:
@@ -104,14 +101,14 @@ class Acceptance:
         if isinstance(node, Leaf):
             entries = {
                 entry.name: entry
-                for one in self._lowered(old, 0, after, _last(node))
+                for one in self._lowered(old, 0, after, last_name(node))
                 for entry in self._old_leaf(one).entries()
             }
             for entry in node.entries():
                 self._entry(entry, entries.get(entry.name))
             return
         level = node.level - 1
-        near = self._lowered(old, level, after, _last(node))
+        near = self._lowered(old, level, after, last_name(node))
         same = {(one.level, one.after, one.child) for one in near}
         for child in node.children:
             if (level, after, child) not in same:
@@ -172,20 +169,3 @@ class Acceptance:
                     raise CorruptObject("a blob node is not what its parent says")
                 holes += yield from self._holes(child)
         return holes
-
-
-def _sums(node: Node) -> Sums:
-    if isinstance(node, Inner):
-        return sum((child.sums for child in node.children), NOTHING)
-    return sums_of(list(node.entries()))
-
-
-def _last(node: Node) -> bytes:
-    names = node.lasts if isinstance(node, Inner) else node.names
-    return names[-1] if names else b""
-
-
-def _first(node: Node) -> bytes:
-    """Return a name that is not below any in the node's first part."""
-    names = node.lasts if isinstance(node, Inner) else node.names
-    return names[0] if names else b""

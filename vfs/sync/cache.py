@@ -18,6 +18,7 @@ from vfs.repo.repository import Repository
 from vfs.store.pruned import Pruned
 from vfs.store.refs import RefChange
 from vfs.store.store import PROMISED, Store
+from vfs.sync.checkednodes import CheckedNodes
 from vfs.sync.fetch import ROWS_AT_ONCE, Wanted, known_data_sets, ref_heads
 from vfs.sync.ondemand import LIMIT_BYTES, OnDemand, Patience, Source
 from vfs.sync.push import tracked
@@ -46,7 +47,9 @@ def open_cache(path: Path, patience: Patience) -> Repository:
     store = Store.open(path, partial=True)
     try:
         store.bring = OnDemand(store, _source(store, patience), patience)
-        return Repository(store)
+        repo = Repository(store)
+        repo.nodes = CheckedNodes(repo.reader)
+        return repo
     except BaseException:
         store.close()
         raise

@@ -43,6 +43,6 @@ def _chunks(repo: Repository, entry: Entry) -> Iterator[ObjectId]:
             stack.pop()
         elif one.is_dir:
             if one.content != NO_CONTENT:
-                stack.append(place.entry for place in walk(repo.nodes, one.content))
+                stack.append(place.entry for place in walk(repo.nodes, repo.nodes.enter(one)))
         elif one.is_file and one.size:
             yield from (span.content for span in files.spans(one) if not span.is_hole)

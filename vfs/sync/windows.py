@@ -21,6 +21,7 @@ from vfs.ids import ObjectId, object_id
 from vfs.remote.remote import Remote
 from vfs.store.clock import Clock
 from vfs.store.layout import Kind
+from vfs.sync.checkednodes import check_node
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -113,8 +114,7 @@ class Windows:
             try:
                 self._keep([one for _, came in batch for one in came])
             except CorruptObject:  # a node that is none, which others need not suffer for
-                for wanted, came in batch:
-                    self._keep([one for one in came if one[1] == wanted])
+                self._keep_wanted(window, batch)
             used = self._store.used_bytes()
             if used > self._limit:
                 self._store.evict(self._clock, used - int(self._limit * KEPT_PART))
@@ -152,8 +152,21 @@ class Windows:
                 if node is None:
                     chunks.append(data)
                 else:
+                    if node is Kind.TREE:
+                        check_node(oid, data)
                     ingest.add_object(node, data)
             ingest.add_chunks(chunks, [len(chunks)])
+
+    def _keep_wanted(self, window: Window, batch: list[tuple[ObjectId, list[Object]]]) -> None:
+        """Store what was asked for alone. Raises CorruptObject only where *window*'s can't be."""
+        problem = None
+        for wanted, came in batch:
+            try:
+                self._keep([one for one in came if one[1] == wanted])
+            except CorruptObject as error:
+                problem = error if wanted == window.wanted[0] else problem
+        if problem is not None:
+            raise problem
 
     def _node_kind(self, oid: ObjectId, data: bytes) -> Kind | None:
         """Return what some pack has a chunk as, too: a leaf that is stored needs its numbers."""
