@@ -170,8 +170,7 @@ def erase(
         left = [] if done is None else _drop_pages(repo, done)
         if done is not None and not as_json:
             _report(done, left)
-        with _progress() as on_progress:
-            reached = erase_from_remotes(repo, remotes, done, on_progress)
+        reached = erase_from_remotes(repo, remotes, done, _progress)
         if as_json:
             record = {} if done is None else _done_record(done, left)
             output.write_json({**record, "remotes": reached})

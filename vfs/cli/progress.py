@@ -134,13 +134,16 @@ def transfer_progress() -> Iterator[transfers.Progress]:
 
 @contextmanager
 def stage_progress() -> Iterator[OnStage]:
-    """Show a bar for what goes over a store in stages, as `progress` does."""
+    """Show a bar for what goes over a store in stages, as `progress` does.
+
+    It begins with the first stage: until then, a passphrase may be asked for.
+    """
     if not sys.stderr.isatty():
         yield lambda _: None
         return
     from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 
-    with Progress(
+    bars = Progress(
         SpinnerColumn(),
         TextColumn("{task.description}"),
         BarColumn(bar_width=None),
@@ -149,20 +152,25 @@ def stage_progress() -> Iterator[OnStage]:
         transient=True,
         expand=True,
         refresh_per_second=REFRESHES_PER_S,
-    ) as bars:
-        task = bars.add_task("", total=None, done="")
+    )
+    task = bars.add_task("", total=None, done="")
 
-        def show(stage: Stage) -> None:
-            of = output.size if stage.is_bytes else "{:,}".format
-            done = of(stage.done) if stage.done else ""
-            if stage.total:
-                done += f" of {of(stage.total)}"
-            bars.update(
-                task,
-                description=output.printable(stage.name),
-                completed=stage.done,
-                total=stage.total or None,
-                done=done,
-            )
+    def show(stage: Stage) -> None:
+        of = output.size if stage.is_bytes else "{:,}".format
+        done = of(stage.done) if stage.done else ""
+        if stage.total:
+            done += f" of {of(stage.total)}"
+        bars.update(
+            task,
+            description=output.printable(stage.name),
+            completed=stage.done,
+            total=stage.total or None,
+            done=done,
+        )
+        if not bars.live.is_started:
+            bars.start()
 
+    try:
         yield show
+    finally:
+        bars.stop()

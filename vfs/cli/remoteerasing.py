@@ -12,6 +12,7 @@ from vfs.cli.secrets import unlockable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from contextlib import AbstractContextManager
 
     from vfs.repo.erasing import Outcome
     from vfs.repo.repository import Repository
@@ -21,11 +22,12 @@ def erase_from_remotes(
     repo: Repository,
     names: Sequence[str],
     done: Outcome | None,
-    on_progress: Callable[[str, int], None],
+    progress: Callable[[], AbstractContextManager[Callable[[str, int], None]]],
 ) -> list[dict[str, Any]]:
     """Erase from remotes all that was erased from the store; return what that came to, as JSON.
 
-    *done*: what was erased just now, if anything.
+    *done*: what was erased just now, if anything. *progress* is entered for each remote once it is
+    open: before, a passphrase may be asked for.
     """
     from vfs.sync.erasing import erase_from_remote
     from vfs.sync.remotes import connected, find_remote
@@ -33,7 +35,8 @@ def erase_from_remotes(
     contents = frozenset(one.oid for one in done.plan.contents) if done else frozenset()
     reached = []
     for name in names:
-        with connected(repo.store, unlockable(find_remote(repo.store, name))) as remote:
+        place = unlockable(find_remote(repo.store, name))
+        with connected(repo.store, place) as remote, progress() as on_progress:
             outcome = erase_from_remote(repo.store, remote, on_progress, contents=contents)
         reached.append(
             {

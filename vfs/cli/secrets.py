@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 VARIABLE: Final = "VFS_PASSPHRASE"
 
-_FileType = click.Path(dir_okay=False, path_type=Path)
+FILE_TYPE = click.Path(dir_okay=False, path_type=Path)
 
 
 def secret_options(command: Any) -> Any:
@@ -24,11 +24,11 @@ def secret_options(command: Any) -> Any:
     command = click.option(
         "--passphrase-file",
         metavar="FILE",
-        type=_FileType,
+        type=FILE_TYPE,
         help=f"Of an encrypted remote: its passphrase, else ${VARIABLE}, or it is asked for.",
     )(command)
     return click.option(
-        "--key-file", metavar="FILE", type=_FileType, help="Of an encrypted remote: its key."
+        "--key-file", metavar="FILE", type=FILE_TYPE, help="Of an encrypted remote: its key."
     )(command)
 
 
@@ -39,14 +39,25 @@ def unlockable(
     *,
     encrypt: bool = False,
 ) -> RemotePlace:
-    """Return a remote with what opens it. Who names a secret, takes no plain remote."""
+    """Return a remote with what opens it. Who names a secret, takes no plain remote.
+
+    A file that is named is read at once: whatever the remote is, it has to be one. Raises
+    InvalidInput.
+    """
     from vfs.remote.secrets import passphrase, read_key_file, read_passphrase_file
 
+    given: Secret | None = None
+    if passphrase_file is not None:
+        given = read_passphrase_file(passphrase_file)
+    elif key_file is not None:
+        given = read_key_file(key_file)
+
     def ask(kind: Kind | None) -> Secret:
-        if passphrase_file is not None:
-            return read_passphrase_file(passphrase_file)
-        if key := str(key_file or place.key_file or ""):
-            return read_key_file(Path(key))
+        if given is not None:
+            return given
+        # Where somebody changed what opens it, the key file of before is of no use.
+        if place.key_file and kind != "passphrase":
+            return read_key_file(Path(place.key_file))
         if text := os.environ.get(VARIABLE):
             return passphrase(text)
         if kind == "key file" or not sys.stdin.isatty():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -295,11 +296,19 @@ def clone(
     where = path or settings.store
     if not is_bundle(url):
         check_url(url)
+    place = unlockable(RemotePlace("", url, endpoint), key_file, passphrase_file)
     with Repository.create(where) as repo:
         note(f"made a store in {where}")
-        place = RemotePlace("", url) if is_bundle(url) else None
-        place = place or add_remote(repo.store, DEFAULT, url, endpoint)
-        place = unlockable(place, key_file, passphrase_file)
+        if not is_bundle(url):
+            add_remote(
+                repo.store,
+                DEFAULT,
+                url,
+                endpoint,
+                encrypted=place.encrypted,
+                key_file=place.key_file,
+            )
+            place = replace(place, name=DEFAULT)
         _pull(repo, place, targets, everything=not targets, force=False, as_json=as_json, ctx=ctx)
 
 

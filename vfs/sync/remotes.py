@@ -44,14 +44,28 @@ class RemotePlace:
         return Lock(self.ask or PLAIN.ask, self.encrypted)
 
 
-def add_remote(store: Store, name: str, url: str, endpoint: str | None = None) -> RemotePlace:
-    """Give a remote a name. Raises InvalidName, InvalidInput, AlreadyExists."""
+def add_remote(
+    store: Store,
+    name: str,
+    url: str,
+    endpoint: str | None = None,
+    *,
+    encrypted: bool = False,
+    key_file: str | None = None,
+) -> RemotePlace:
+    """Give a remote a name. One that is to be *encrypted* is made so, and else refused.
+
+    Raises InvalidName, InvalidInput, AlreadyExists.
+    """
     if not _NAME.fullmatch(name):
         raise InvalidName(
             f"'{name}' can't name a remote", hint="letters, digits, '.', '_' and '-' are allowed"
         )
-    place = RemotePlace(name, check_url(url), endpoint)
-    value = {"url": url} | ({"endpoint": check_endpoint(endpoint)} if endpoint else {})
+    place = RemotePlace(name, check_url(url), endpoint, encrypted or bool(key_file), key_file)
+    value: dict[str, str | bool] = {"url": url}
+    value |= {"endpoint": check_endpoint(endpoint)} if endpoint else {}
+    value |= {"encrypted": True} if place.encrypted else {}
+    value |= {"key_file": key_file} if key_file else {}
     if not store.settings.add(_PREFIX + name, value):
         raise AlreadyExists(f"there is a remote '{name}' already", hint=f"vfs remote remove {name}")
     return place
@@ -128,15 +142,15 @@ def connected(store: Store, place: RemotePlace, *, write: bool = False) -> Itera
         yield remote
 
 
-def change_passphrase(place: RemotePlace, ask_new: Ask) -> None:
+def change_secret(place: RemotePlace, ask_new: Ask) -> None:
     """Have another secret open an encrypted remote. Raises RemoteProblem, NotFastForward."""
-    from vfs.remote.keys import change_secret  # noqa: PLC0415 - an extra, and 30 ms
+    from vfs.remote import keys  # noqa: PLC0415 - an extra, and 30 ms
 
     bucket = open_bucket(place.url, place.endpoint)
     with closing(bucket):
         if not is_sealed(header_of(bucket) or b"{}"):
             raise RemoteProblem(f"the remote '{place.name or place.url}' is not encrypted")
-        change_secret(bucket, place.lock.ask, ask_new)
+        keys.change_secret(bucket, place.lock.ask, ask_new)
 
 
 def _recognise(store: Store, place: RemotePlace, remote: Remote) -> None:
@@ -157,10 +171,12 @@ def _recognise(store: Store, place: RemotePlace, remote: Remote) -> None:
         store.settings.put(_PREFIX + place.name, known)
 
 
-def forget_key_file(store: Store, name: str) -> None:
-    """Note that a remote is opened with a passphrase from now on."""
-    value = store.settings.get(_PREFIX + name) or {}
-    if value.pop("key_file", None) is not None:
+def note_key_file(store: Store, name: str, key_file: str | None) -> None:
+    """Note what a remote that has a name is opened with from now on; None: a passphrase."""
+    value = store.settings.get(_PREFIX + name)
+    if value is not None:
+        value = {key: item for key, item in value.items() if key != "key_file"}
+        value |= {"encrypted": True} | ({"key_file": key_file} if key_file else {})
         store.settings.put(_PREFIX + name, value)
 
 
