@@ -12,6 +12,7 @@ from vfs.errors import RemoteProblem
 from vfs.ids import ObjectId, object_id
 from vfs.remote.bundle import Bundle, NewBundle
 from vfs.remote.files import FileBucket
+from vfs.remote.journal import Journal, Reason
 from vfs.remote.layout import (
     HEADER_NAME,
     PackIndex,
@@ -23,6 +24,8 @@ from vfs.remote.layout import (
     pack_of_name,
 )
 from vfs.remote.pack import PackBuilder
+from vfs.remote.parallel import Workers
+from vfs.remote.records import decode_record, encode_record
 from vfs.remote.refs import RemoteRefs
 from vfs.remote.sealed import SealedBucket
 from vfs.remote.secrets import MasterKey
@@ -96,6 +99,46 @@ def test_what_was_written_is_read(golden: Bundle) -> None:
     head = RemoteRefs(bundle).head("data", "main")
     assert head is not None
     assert (head.commit, head.who, head.why) == (object_id(NODE), "Ada", "push: caf\xe9")
+
+
+STATE = {
+    "erased": [
+        {
+            "chunks": [object_id(CHUNK).hex()],
+            "contents": [object_id(b"content").hex()],
+            "reason": "request 17",
+            "time": 1_700_000_000_000_000_000,
+        }
+    ],
+    "generation": 30,
+    "kind": "state",
+    "nonce": "0011223344556677",
+    "previous": object_id(b"record 31").hex(),
+    "pruned": {object_id(b"commit").hex(): [1_700_000_000_000_000_001, "retention"]},
+    "since": 1_600_000_000_000_000_000,
+    "time": 1_700_000_000_000_000_002,
+}
+RECORDS = {"reference.json": RECORD, "journal-state.json": STATE}
+
+
+@pytest.mark.parametrize("name", RECORDS)
+def test_records_with_a_sum(name: str) -> None:
+    data = (HERE / name).read_bytes()
+    assert encode_record(RECORDS[name]) == data
+    assert decode_record(name, data, frozenset()) == RECORDS[name]
+
+
+def test_a_state_of_the_journal(tmp_path: Path) -> None:
+    bucket = FileBucket(tmp_path)
+    bucket.put(f"journal/{32:020}", (HERE / "journal-state.json").read_bytes())
+    journal = Journal(bucket, None)
+    with Workers() as workers:
+        journal.refresh(workers)
+    state, reason = journal.state, Reason(1_700_000_000_000_000_000, "request 17")
+    assert (state.records, state.base, state.generation) == (33, 32, 30)
+    assert state.pruned == {object_id(b"commit"): Reason(1_700_000_000_000_000_001, "retention")}
+    assert state.erased == {object_id(CHUNK): reason}
+    assert state.erased_contents == {object_id(b"content"): reason}
 
 
 @pytest.mark.parametrize(

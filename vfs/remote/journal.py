@@ -2,27 +2,41 @@
 
 What was condemned by a collection of garbage, and when that ended; which versions lost their
 content by a rule; which chunks were erased. Record n is written only where there is none.
+
+Now and then one record, a "state", says what all before it do, and these are deleted. Then record n
+could be written again, by somebody who saw the journal last before that. So each record names the
+one before it, by which a writer knows whether those who came later know of his.
 """
 
 from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 from vfs.clock import iso
-from vfs.errors import RemoteProblem
-from vfs.ids import ObjectId
-from vfs.remote.bucket import Bucket
-from vfs.remote.layout import PackId, decode_json, encode_json
+from vfs.errors import NotFound, RemoteProblem
+from vfs.ids import ObjectId, object_id
+from vfs.remote.bucket import READS, Bucket
+from vfs.remote.layout import PackId
 from vfs.remote.parallel import Workers
+from vfs.remote.records import decode_record, encode_record
 
 JOURNAL: Final = "journal"
 RECORD_MAX_BYTES: Final = 64 << 20  # 67 bytes for each pack that a collection names
+COMPACT_RECORDS: Final = 32
+"""After so many records a collection puts one in their place: two a day, so each fortnight."""
+
+_STATE: Final = "state"
+_ROOM_BYTES: Final = 1000  # for what `append` adds to a record
+_OLD_KEYS: Final = frozenset(
+    "chunks collection commits condemned contents kept kind nonce orphans reason since time".split()
+)
+"""Of records without a sum, and without the one before them."""
 _HEX: Final = re.compile(r"[0-9a-f]{64}")
 _NUMBER: Final = re.compile(r"[0-9]{20}")
 
@@ -58,7 +72,9 @@ class Condemned:
 class State:
     """What the records say, all together."""
 
-    records: int = 0  # how many there are
+    records: int = 0  # how many there are, or were
+    base: int = 0  # number of the last "state": no record before that counts; 0: there is none
+    base_ns: int = 0  # when that was written
     generation: int = 0  # records up to the last one that made packs go; 0: none ever did
     collection: Condemned | None = None  # the one that has not ended
     since_ns: int = 0  # what references led to only before then may be gone
@@ -74,6 +90,7 @@ class Journal:
         """*cache*: a directory in which records may be kept, as they never change."""
         self._bucket = bucket
         self._cache = cache
+        self._digest = ""  # of the last record that is known, in hex
         self.state = State()
 
     def refresh(self, workers: Workers) -> bool:
@@ -82,27 +99,83 @@ class Journal:
         Raises RemoteProblem for one that is damaged, or missing between two others.
         """
         known = self.state.records
-        after = _name(known - 1) if known else ""
-        found = [item.name for item in self._bucket.items(JOURNAL, after)]
-        new = [name for name in found if _NUMBER.fullmatch(name.removeprefix(f"{JOURNAL}/"))]
-        if new != [_name(known + at) for at in range(len(new))]:
-            raise RemoteProblem("the remote's journal has a gap", hint="vfs fsck --remote")
-        for name, data in zip(new, workers.in_order(self._read, new), strict=True):
-            self._apply(name, data)
-        return bool(new)
+        for _ in range(READS):
+            with suppress(NotFound):  # it was compacted meanwhile: what is there now says the same
+                self._read_new(workers)
+                return self.state.records > known
+        raise _gap()
 
     def append(self, value: Value) -> bool:
         """Write the record after those that are known; False where somebody else wrote that one.
 
         Raises RemoteProblem, RemoteUnavailable.
         """
-        name = _name(self.state.records)
+        number = self.state.records
+        name = _name(number)
         # Tells this record from an equal one that another process writes in the same moment.
-        data = encode_json({**value, "nonce": secrets.token_hex(8)})
-        if not self._bucket.put(name, data) and self._get(name) != data:
+        facts = {**value, "nonce": secrets.token_hex(8), "previous": self._digest}
+        data = encode_record(facts)
+        if not self._bucket.put(name, data) and not self._is_there(name, data):
             return False
-        self._apply(name, data)
+        if not self._is_followed(number, data):
+            return False
+        self._apply(number, data)
         return True
+
+    def compact(self, now_ns: int, grace_ns: int) -> None:
+        """Keep the journal short: for who collects garbage, now and then.
+
+        Records in whose place another one has stood for *grace_ns* are deleted. Killed anywhere,
+        the next call goes on.
+        """
+        state = self.state
+        if state.base and state.base_ns + grace_ns <= now_ns:
+            # The last one first, so that what is left of them is all from the first on.
+            for number in reversed([*self._numbers("")]):
+                if number < state.base:
+                    self._bucket.delete(_name(number))
+        elif state.records - state.base >= COMPACT_RECORDS and state.collection is None:
+            value = _whole_state(state, now_ns)
+            if len(encode_record(value)) < RECORD_MAX_BYTES - _ROOM_BYTES:
+                self.append(value)
+
+    def _read_new(self, workers: Workers) -> None:
+        known = self.state.records
+        numbers = list(self._numbers(_name(known - 1) if known else ""))
+        found = list(workers.in_order(self._read, map(_name, numbers)))
+        # What is before the last state is deleted, about to be, or of one who came too late.
+        states = [at for at, data in enumerate(found) if _is_state(data)]
+        if states:
+            numbers, found = numbers[states[-1] :], found[states[-1] :]
+        begin = numbers[0] if states else known
+        if numbers != list(range(begin, begin + len(numbers))):
+            raise _gap()
+        for number, data in zip(numbers, found, strict=True):
+            self._apply(number, data)
+
+    def _numbers(self, after: str) -> Iterator[int]:
+        """Yield the numbers of the records behind the name *after*."""
+        for item in self._bucket.items(JOURNAL, after):
+            digits = item.name.removeprefix(f"{JOURNAL}/")
+            if _NUMBER.fullmatch(digits):
+                yield int(digits)
+
+    def _is_followed(self, number: int, data: bytes) -> bool:
+        """Say whether who wrote after a record that was just written knew it, if anybody did."""
+        later = next(self._numbers(_name(number)), None)
+        if later is None:
+            return True
+        if later != number + 1:
+            return False
+        name = _name(later)
+        with suppress(NotFound):
+            return _decode(name, self._get(name)).get("previous") == object_id(data).hex()
+        return False
+
+    def _is_there(self, name: str, data: bytes) -> bool:
+        with suppress(NotFound):
+            return self._get(name) == data
+        return False
 
     def _get(self, name: str) -> bytes:
         return self._bucket.get(name, most=RECORD_MAX_BYTES)
@@ -114,7 +187,7 @@ class Journal:
         kept = self._cache / name.replace("/", "-")
         with suppress(OSError, RemoteProblem):
             data = kept.read_bytes()
-            decode_json(name, data)
+            _decode(name, data)
             return data
         data = self._get(name)
         with suppress(OSError):
@@ -122,14 +195,41 @@ class Journal:
             kept.write_bytes(data)
         return data
 
-    def _apply(self, name: str, data: bytes) -> None:
-        value, state = decode_json(name, data), self.state
-        number = state.records
+    def _apply(self, number: int, data: bytes) -> None:
+        name, state = _name(number), self.state
+        value = _decode(name, data)
+        kind = value.get("kind", "")
+        if kind != _STATE and value.get("previous", self._digest) != self._digest:
+            raise RemoteProblem(f"the record before '{name}' on the remote was replaced")
         try:
-            _APPLY.get(value.get("kind", ""), _ignore)(state, number, value)
+            _APPLY.get(kind, _ignore)(state, number, value)
         except (AttributeError, KeyError, TypeError, ValueError):
             raise RemoteProblem(f"'{name}' on the remote is damaged") from None
         state.records = number + 1
+        self._digest = object_id(data).hex()
+        if kind == _STATE:
+            self._forget_kept(number)
+
+    def _forget_kept(self, before: int) -> None:
+        """Remove what is kept here of records that do not count any more."""
+        if self._cache is not None:
+            with suppress(OSError):
+                for kept in self._cache.glob(f"{JOURNAL}-*"):
+                    if kept.name < _name(before).replace("/", "-"):
+                        kept.unlink(missing_ok=True)
+
+
+def _decode(name: str, data: bytes) -> dict[str, Any]:
+    """Return what a record says. Raises RemoteProblem."""
+    return decode_record(name, data, _OLD_KEYS)
+
+
+def _is_state(data: bytes) -> bool:
+    return _decode(JOURNAL, data).get("kind") == _STATE
+
+
+def _gap() -> RemoteProblem:
+    return RemoteProblem("the remote's journal has a gap", hint="vfs fsck --remote")
 
 
 def _name(number: int) -> str:
@@ -190,6 +290,44 @@ def erased(
     }
 
 
+def _whole_state(state: State, now_ns: int) -> Value:
+    """Return the record that says what all records so far do; no collection is under way."""
+    reasons = {*state.erased.values(), *state.erased_contents.values()}
+    return {
+        "erased": [
+            {
+                "chunks": _to_hex(_of(state.erased, reason)),
+                "contents": _to_hex(_of(state.erased_contents, reason)),
+                "reason": reason.text,
+                "time": reason.time_ns,
+            }
+            for reason in sorted(reasons, key=lambda reason: (reason.time_ns, reason.text))
+        ],
+        "generation": state.generation,
+        "kind": _STATE,
+        "pruned": pruned(state.pruned)["commits"],
+        "since": state.since_ns,
+        "time": now_ns,
+    }
+
+
+def _of(reasons: Mapping[ObjectId, Reason], reason: Reason) -> frozenset[ObjectId]:
+    return frozenset(oid for oid, one in reasons.items() if one == reason)
+
+
+def _apply_state(state: State, number: int, value: Value) -> None:
+    """Take what it says for all that was said before."""
+    said = State(generation=int(value["generation"]), since_ns=int(value["since"]))
+    _apply_pruned(said, number, {"commits": value["pruned"]})
+    for one in value["erased"]:
+        _note_erased(said, one)
+    state.collection = None
+    state.base, state.base_ns = number, int(value["time"])
+    state.generation, state.since_ns = said.generation, said.since_ns
+    state.pruned, state.erased = said.pruned, said.erased
+    state.erased_contents = said.erased_contents
+
+
 def _apply_condemned(state: State, number: int, value: Value) -> None:
     state.collection = Condemned(
         number=number,
@@ -219,12 +357,16 @@ def _apply_whole(state: State, _: int, value: Value) -> None:
 
 
 def _apply_erased(state: State, number: int, value: Value) -> None:
+    _note_erased(state, value)
+    state.generation = number + 1
+
+
+def _note_erased(state: State, value: Value) -> None:
     reason = Reason(int(value["time"]), str(value["reason"]))
     for oid in _ids(value["chunks"]):
         state.erased.setdefault(oid, reason)
     for oid in _ids(value["contents"]):
         state.erased_contents.setdefault(oid, reason)
-    state.generation = number + 1
 
 
 def _ignore(state: State, number: int, value: Value) -> None:
@@ -237,6 +379,7 @@ _APPLY: Final[dict[str, Callable[[State, int, Value], None]]] = {
     "pruned": _apply_pruned,
     "whole": _apply_whole,
     "erased": _apply_erased,
+    _STATE: _apply_state,
 }
 
 

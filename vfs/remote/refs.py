@@ -17,12 +17,14 @@ from vfs.errors import InvalidName, NotFastForward, RemoteProblem
 from vfs.ids import ObjectId, object_id
 from vfs.model.names import check_data_set_name, check_ref_name
 from vfs.remote.bucket import Bucket, get_decoded
-from vfs.remote.layout import JSON_MAX_BYTES, REFS, decode_json, encode_json
+from vfs.remote.layout import JSON_MAX_BYTES, REFS
+from vfs.remote.records import decode_record, encode_record
 from vfs.store.refs import RefKind
 
 TEXT_MAX: Final = 1000  # characters of who and why; longer ones are cut
 _NUMBER: Final = re.compile(r"[0-9]{20}")
 _HEX: Final = re.compile(r"[0-9a-f]{64}")
+_KEYS: Final = frozenset(("commit", "force", "kind", "nonce", "previous", "time", "who", "why"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +104,7 @@ class RemoteRefs:
     ) -> RemoteRef:
         """Write the record after *head*. Raises NotFastForward when somebody else did."""
         number = 0 if head is None else head.number + 1
-        data = encode_json(
+        data = encode_record(
             {
                 "commit": None if commit is None else commit.hex(),
                 "force": force,
@@ -180,7 +182,7 @@ def _is_name(name: str, what: Literal["data set", "reference"]) -> bool:
 def _decode(data_set: str, name: str, number: int, data: bytes) -> RemoteRef:
     """Return the record that *data* holds. Raises RemoteProblem."""
     path = _path(data_set, name, number)
-    value = decode_json(path, data)
+    value = decode_record(path, data, _KEYS)
     commit, kind, previous = value.get("commit"), value.get("kind"), value.get("previous")
     if (
         not (commit is None or _is_hex(commit))

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.remotes import commit, connect
+from vfs.remote.layout import decode_json
+from vfs.remote.records import encode_record
 from vfs.repo.fsck import Report
 from vfs.repo.repository import Repository
 from vfs.sync.fsck import check_remote
@@ -95,6 +97,9 @@ def test_records_of_references(number: int, full: Path) -> None:
     path = full / f"refs/data/main/{number:020}"
     kept = path.read_bytes()
     path.write_bytes(kept.replace(b"push", b"pull"))
+    assert "is damaged" in texts(check(full))
+    said = decode_json("", kept.replace(b"push", b"pull"))
+    path.write_bytes(encode_record({key: said[key] for key in said if key != "sum"}))
     assert ("was replaced" in texts(check(full))) == (number == 0)
     path.write_bytes(kept[:-3])
     assert "damaged" in texts(check(full))

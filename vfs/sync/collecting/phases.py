@@ -93,6 +93,7 @@ class _Collecting:
         if self._finish():
             self._begin()
             self._finish()
+        self._remote.journal.compact(now_ns(), self._options.grace_s * NS)
         self._report.kept_packs = sum(
             index.pack not in self._remote.catalog.condemned
             for index in self._remote.catalog.indexes()
