@@ -72,6 +72,9 @@ class Counting:
         self.calls["delete"] += 1
         self._bucket.delete(name)
 
+    def sweep(self, before_ns: int) -> None:
+        self._bucket.sweep(before_ns)
+
     def close(self) -> None:
         self._bucket.close()
 

@@ -183,3 +183,25 @@ def test_a_bundle_is_there_when_it_is_whole_and_never_replaced(tmp_path: Path) -
     path.write_bytes(data + b"\0")
     with pytest.raises(RemoteProblem):
         Bundle.open(path)
+
+
+def test_sweeping_leaves_what_was_written(bucket: Bucket) -> None:
+    bucket.put("packs/a", b"data")
+    bucket.sweep(now_ns() + NS)
+    assert bucket.get("packs/a", most=4) == b"data"
+
+
+def test_what_killed_writers_left_is_swept_when_it_is_old(tmp_path: Path) -> None:
+    bucket = SealedBucket(FileBucket(tmp_path), MasterKey(bytes(32)))
+    bucket.put("refs/data/main/x", b"data")
+    directories = [path for path in tmp_path.rglob("*") if path.is_dir()]
+    assert len(directories) == 3
+    for directory in directories:
+        (directory / ".partial-0011").write_bytes(b"half")
+        (directory / ".partial-2233").write_bytes(b"half")
+        os.utime(directory / ".partial-0011", ns=(1000, 1000))
+    bucket.sweep(2000)
+    assert sorted(path.name for path in tmp_path.rglob(".*")) == [".partial-2233"] * 3
+    bucket.sweep(now_ns() + NS)
+    assert not list(tmp_path.rglob(".*"))
+    assert bucket.get("refs/data/main/x", most=4) == b"data"

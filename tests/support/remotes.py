@@ -68,6 +68,10 @@ class WatchedBucket:
         with self._watched("delete", name):
             self.bucket.delete(name)
 
+    def sweep(self, before_ns: int) -> None:
+        with self._watched("sweep", ""):
+            self.bucket.sweep(before_ns)
+
     def close(self) -> None:
         self.bucket.close()
 

@@ -58,6 +58,9 @@ class Bucket(Protocol):
     def delete(self, name: str) -> None:
         """Delete an object, durably; one that is not there is no error."""
 
+    def sweep(self, before_ns: int) -> None:
+        """Remove what writers left half-written that were killed before a moment, if it shows."""
+
     def close(self) -> None:
         """Give up what is held. Nothing is used after it."""
 
@@ -123,6 +126,9 @@ class Retrying:
 
     def delete(self, name: str) -> None:
         self._retry(lambda: self._bucket.delete(name))
+
+    def sweep(self, before_ns: int) -> None:
+        self._retry(lambda: self._bucket.sweep(before_ns))
 
     def close(self) -> None:
         self._bucket.close()

@@ -75,6 +75,9 @@ class Bundle:
     def delete(self, name: str) -> None:
         raise RemoteProblem(f"nothing can be deleted from {self._path}", hint="make another bundle")
 
+    def sweep(self, before_ns: int) -> None:
+        """Do nothing: it is one file, which is there whole or not at all."""
+
     def close(self) -> None:
         self._file.close()
 

@@ -10,7 +10,7 @@ import errno
 import os
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -96,6 +96,16 @@ class FileBucket:
             except FileNotFoundError:
                 return
             _sync_directory(path.parent)
+
+    def sweep(self, before_ns: int) -> None:
+        for directory, _, names in os.walk(self._root):
+            for name in names:
+                path = Path(directory, name)
+                if not name.startswith(_PARTIAL):
+                    continue
+                with suppress(NotFound), self._translated(str(path.relative_to(self._root))):
+                    if path.stat().st_mtime_ns < before_ns:
+                        path.unlink()
 
     def close(self) -> None:
         """Hold nothing, so give up nothing."""

@@ -134,7 +134,7 @@ class Journal:
             for number in reversed([*self._numbers("")]):
                 if number < state.base:
                     self._bucket.delete(_name(number))
-        elif state.records - state.base >= COMPACT_RECORDS and state.collection is None:
+        if state.records - state.base >= COMPACT_RECORDS and state.collection is None:
             value = _whole_state(state, now_ns)
             if len(encode_record(value)) < RECORD_MAX_BYTES - _ROOM_BYTES:
                 self.append(value)

@@ -113,6 +113,9 @@ class ObjectStoreBucket:
         with suppress(NotFound), self._translated(name):
             self._client.delete(self._store, name)
 
+    def sweep(self, before_ns: int) -> None:
+        """Do nothing: what was not written whole is not there."""
+
     def close(self) -> None:
         """Leave the client's connections to it."""
 

@@ -64,6 +64,9 @@ class SealedBucket:
     def delete(self, name: str) -> None:
         self._bucket.delete(self._names.object(name))
 
+    def sweep(self, before_ns: int) -> None:
+        self._bucket.sweep(before_ns)
+
     def items(self, directory: str, after: str = "") -> Iterator[Item]:
         """Yield what there is; sizes are those in the bucket, with what pads the objects."""
         parent, _, last = after.rpartition("/")

@@ -16,6 +16,7 @@ from tests.support.remotes import (
 )
 from vfs.clock import NS, now_ns
 from vfs.errors import NotFound, RemoteProblem
+from vfs.remote import journal
 from vfs.remote import remote as remotes
 from vfs.remote.files import FileBucket
 from vfs.repo.fsck import check_store
@@ -297,3 +298,24 @@ def test_packs_that_no_push_finished_go(
     FileBucket(place).put(f"packs/{'ab' * 32}", b"whatever")
     assert collect_now(place).removed_packs == 1
     assert f"packs/{'ab' * 32}" not in names(place, "packs")
+
+
+def test_the_journal_stays_short_and_what_was_half_written_goes(
+    here: Repository,
+    place: Path,
+    clock: Callable[[float], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(journal, "COMPACT_RECORDS", 4)
+    commit(here, {"a": b"A" * 5000})
+    push_all(here, place)
+    (place / "packs" / ".partial-0123").write_bytes(b"half")
+    for number in range(6):
+        orphan(here, place, b"%d" % number * 3000)
+        assert collect_now(place, LATER).condemned_packs == 1
+        clock(8)
+        assert collect_now(place, LATER).removed_packs == 1
+        clock(8)
+        assert len(names(place, "journal")) <= 4 + 1 + 2
+        assert not list(place.rglob(".partial-*"))
+    assert f"journal/{0:020}" not in names(place, "journal")

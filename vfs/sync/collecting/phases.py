@@ -93,7 +93,9 @@ class _Collecting:
         if self._finish():
             self._begin()
             self._finish()
-        self._remote.journal.compact(now_ns(), self._options.grace_s * NS)
+        grace_ns = self._options.grace_s * NS
+        self._remote.journal.compact(now_ns(), grace_ns)
+        self._remote.bucket.sweep(now_ns() - grace_ns)
         self._report.kept_packs = sum(
             index.pack not in self._remote.catalog.condemned
             for index in self._remote.catalog.indexes()
