@@ -94,7 +94,7 @@ def clone(path: Path, place: str, endpoint: str) -> list[str]:
 @pytest.mark.parametrize("seed", range(SEED, SEED + RUNS))
 def test_a_line_that_fails_spoils_nothing(seed: int, tmp_path: Path) -> None:
     files, place = history(tmp_path / "source", 3), new_place()
-    with Proxy(gateway(), fail=0.1, seed=seed) as proxy:
+    with Proxy(gateway(), fail=0.2, seed=seed) as proxy:
         sync("push", tmp_path / "source", place, proxy.url)
         messages = clone(tmp_path / "clone", place, proxy.url)
         assert proxy.failed
