@@ -7,7 +7,8 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -42,14 +43,25 @@ class Cluster:
             "scheduler", "--host", "127.0.0.1", "--port", str(self._port), "--no-dashboard"
         )
 
-    def worker(self) -> subprocess.Popen[bytes]:
+    def worker(self, *options: str, hidden: Path | None = None) -> subprocess.Popen[bytes]:
+        """Begin a worker; with *hidden*, one that does not see what is there, as elsewhere."""
         own = ["--local-directory", str(self._directory / "dask"), "--nthreads", "1"]
-        return self._begin("worker", self.url, "--no-nanny", "--no-dashboard", *own)
+        command = ["worker", self.url, "--no-nanny", "--no-dashboard", *own, *options]
+        if hidden is None:
+            return self._begin(*command)
+        home = Path(tempfile.mkdtemp(prefix="home-", dir=self._directory))
+        hide = f'mount -t tmpfs none "{hidden}" && exec "$@"'
+        return self._begin(
+            *command, before=("unshare", "--mount", "sh", "-c", hide, "sh"), HOME=str(home),
+            TMPDIR=str(home),
+        )  # fmt: skip
 
-    def _begin(self, what: str, *options: str) -> subprocess.Popen[bytes]:
+    def _begin(
+        self, what: str, *options: str, before: Sequence[str] = (), **environment: str
+    ) -> subprocess.Popen[bytes]:
         process = subprocess.Popen(
-            [sys.executable, "-m", f"distributed.cli.dask_{what}", *options],
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            [*before, sys.executable, "-m", f"distributed.cli.dask_{what}", *options],
+            env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
@@ -64,9 +76,23 @@ def cluster(hub: Hub) -> Iterator[Cluster]:
         yield Cluster(undo, hub.store.parent)
 
 
+IMPATIENT = """
+from vfs.cli.main import main
+from vfs.pipeline import dask
+
+dask.PATIENCE_SECONDS = {patience}
+dask.SURVEY_SECONDS = 0.1
+main()
+"""
+
+
 @contextmanager
-def job(hub: Hub, *options: str) -> Iterator[subprocess.Popen[str]]:
-    command = [*COMMAND, "--store", str(hub.store), "pipeline", "run", "edges", *options]
+def job(hub: Hub, *options: str, patience: int = 0) -> Iterator[subprocess.Popen[str]]:
+    """Begin a job; with *patience* (s), one that waits no longer for what is not there."""
+    program = COMMAND
+    if patience:
+        program = [sys.executable, "-c", IMPATIENT.format(patience=patience)]
+    command = [*program, "--store", str(hub.store), "pipeline", "run", "edges", *options]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         try:
             yield process
@@ -132,3 +158,43 @@ def test_a_scheduler_that_is_not_there_is_named(hub: Hub, cluster: Cluster) -> N
 
 def test_a_directory_is_claimed_once(tmp_path: Path) -> None:
     assert [claim(tmp_path), claim(tmp_path)] == [True, False]
+
+
+@pytest.mark.crash
+def test_a_scheduler_that_never_comes_back_ends_the_job_which_goes_on_later(
+    hub: Hub, cluster: Cluster
+) -> None:
+    here = hub.store.parent
+    put(hub, "images", WORDS)
+    create(hub, "edges", BLOCKED.format(here=here), {"data": "images", "glob": "/*"}, tries=1)
+    scheduler = cluster.scheduler()
+    cluster.worker()
+    with job(hub, "--scheduler", cluster.url, patience=1) as running:
+        wait_until((here / "stuck").exists, seconds=30)
+        (here / "go").touch()
+        scheduler.kill()
+        assert running.wait(timeout=60) == 1
+    last = jobs(hub, "edges")[0]
+    assert last["state"] == "failure"
+    assert f"the scheduler {cluster.url} is gone" in last["problem"]
+    kept = last["done"]
+    cluster.scheduler()
+    cluster.worker()
+    hub.vfs("pipeline", "run", "edges", "--scheduler", cluster.url)
+    assert numbers(jobs(hub, "edges")[0]) == (8, 8 - kept, kept, 0)
+    assert files(hub, "edges") == DONE
+
+
+def test_resources_that_workers_have_are_asked_of_them(hub: Hub, cluster: Cluster) -> None:
+    cluster.scheduler()
+    cluster.worker("--resources", "cpus=2")
+    put(hub, "images", WORDS)
+    images = {"data": "images", "glob": "/*"}
+    far = {"scheduler": cluster.url, "parallelism": 2}
+    create(hub, "edges", EDGES, images, resources={"cpus": 3, "memory": "1 GiB"}, **far)
+    with job(hub, patience=1) as running:
+        assert running.wait(timeout=60) == 1
+    assert "has no worker with cpus=3" in jobs(hub, "edges")[0]["problem"]
+    cluster.worker("--resources", "cpus=4 memory=4e9")
+    hub.vfs("pipeline", "run", "edges")
+    assert files(hub, "edges") == DONE

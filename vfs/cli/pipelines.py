@@ -8,12 +8,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from vfs.cli import output
 from vfs.cli.command import Command, Settings, json_option, note, pass_settings, warn
+from vfs.cli.secrets import secret_options, unlockable
 from vfs.cli.serving import (
     EXIT_FAILED,
     delete,
@@ -24,6 +25,9 @@ from vfs.cli.serving import (
     stop,
     wait,
 )
+
+if TYPE_CHECKING:
+    from vfs.sync.remotes import RemotePlace
 
 
 class CommandGroup(Command, click.Group):
@@ -244,6 +248,10 @@ def _of_datum(lines: Any, head: bytes) -> Iterator[bytes]:
             "On the workers of a Dask cluster",
             "vfs pipeline run edges --scheduler tcp://cluster:8786",
         ),
+        (
+            "On workers of other machines, which read the inputs from a remote",
+            "vfs pipeline run edges --scheduler tcp://cluster:8786 --remote origin",
+        ),
     ),
 )
 @name_argument
@@ -254,6 +262,14 @@ def _of_datum(lines: Any, head: bytes) -> Iterator[bytes]:
     default="",
     help="Of Dask, whose workers run the commands. [default: as the specification says]",
 )
+@click.option(
+    "--remote",
+    metavar="REMOTE",
+    default="",
+    help="A name or URL: the inputs are pushed there, and the scheduler's workers read them there. "
+    "They need not see the store. [default: as the specification says]",
+)
+@secret_options
 @json_option
 @click.pass_context
 @pass_settings
@@ -264,6 +280,9 @@ def run(
     name: str,
     again: bool,
     scheduler: str,
+    remote: str,
+    key_file: Path | None,
+    passphrase_file: Path | None,
     as_json: bool,
 ) -> None:
     """Bring a pipeline's output up to date now, whatever its trigger says.
@@ -273,7 +292,10 @@ def run(
 
     JSON: the job, as inspect has it; null where there was nothing to do.
     """
-    from vfs.pipeline.job import run_job
+    from vfs.pipeline.job import Cluster, run_job
+
+    def unlock(place: RemotePlace) -> RemotePlace:
+        return unlockable(place, key_file, passphrase_file)
 
     with _counted() as told:
         job = run_job(
@@ -281,7 +303,7 @@ def run(
             settings.repository,
             name,
             again=again,
-            scheduler=scheduler,
+            cluster=Cluster(scheduler, remote, unlock),
             told=told,
         )
     if as_json:

@@ -21,6 +21,7 @@ RUN_ID: Final = re.compile(r"[0-9]{8}-[0-9]{6}-[0-9a-f]{6}")
 
 _RUNNING: Final = "running-"
 _DATUMS: Final = "vfs-datums-"
+_INPUTS: Final = "vfs-inputs-"
 
 _LABEL: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 _HEX_ID: Final = re.compile(r"[0-9a-f]{64}")
@@ -78,9 +79,17 @@ def datums_branch(pipeline: str) -> str:
     return check_ref_name(f"{_DATUMS}{pipeline}")
 
 
+def inputs_branch(pipeline: str, number: int) -> str:
+    """Return the name of a branch of a remote, on which a pipeline's workers find an input.
+
+    Raises InvalidName.
+    """
+    return check_ref_name(f"{_INPUTS}{pipeline}.{number}")
+
+
 def is_work_branch(name: str) -> bool:
-    """Say whether a branch is one that hubs leave alone: of a run, or of a pipeline's datums."""
-    if name.startswith(_DATUMS):
+    """Say whether a branch is one that hubs leave alone: of a run, or a pipeline's own."""
+    if name.startswith((_DATUMS, _INPUTS)):
         return True
     return name.startswith(_RUNNING) and bool(RUN_ID.fullmatch(name, len(_RUNNING)))
 

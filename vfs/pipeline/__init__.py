@@ -8,9 +8,12 @@
 - `collect`: what a datum wrote, on its way into the store
 - `output`: the outputs of datums put together in one tree
 - `plan`: what a job has to run, and what it takes over
-- `executor`, `sandbox`: where commands run, and what they see
+- `executor`, `sandbox`, `tasks`: where commands run, and what they see
 - `containers`: ending those of podman and docker
 - `dask`: where commands run, on a cluster
+- `orders`, `workermounts`: what workers of other machines do
+- `elsewhere`: the job's side of these
+- `parcels`: what a datum wrote, on its way back
 - `work`: running the datums of a job
 - `job`: a job from its plan to its commit
 - `records`: what is known of pipelines and their jobs

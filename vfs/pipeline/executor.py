@@ -17,7 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeVar
 
 from vfs.daemon.linux import die_with
 from vfs.pipeline import containers
@@ -45,16 +45,19 @@ class Task:
 class Ended:
     """What became of a task; `problem` is "" where its command exited with 0."""
 
-    task: Task
+    task: str  # its name
     problem: str
     seconds: float
     lost: bool = False  # the command is not to blame, but what ran it
 
 
-class Executor(Protocol):
+TaskT_contra = TypeVar("TaskT_contra", contravariant=True)
+
+
+class Executor(Protocol[TaskT_contra]):
     """Runs tasks, some at once. Whoever waits is told of each once."""
 
-    def submit(self, task: Task) -> None:
+    def submit(self, task: TaskT_contra) -> None:
         """Have a task run when there is room."""
 
     def wait(self) -> list[Ended]:
@@ -130,7 +133,7 @@ class LocalExecutor:
                 process = _begin(task)
             except OSError as error:
                 problem = f"can't run {task.command[0]}: {error.strerror}"
-                self._ended.append(Ended(task, problem, 0))
+                self._ended.append(Ended(task.name, problem, 0))
                 continue
             fd = os.pidfd_open(process.pid)
             self._selector.register(fd, selectors.EVENT_READ)
@@ -149,7 +152,7 @@ class LocalExecutor:
         os.close(fd)
         if not problem and code:
             problem = f"it exited with {EXIT_SIGNAL - code if code < 0 else code}"
-        self._ended.append(Ended(one.task, problem, time.monotonic() - one.begun))
+        self._ended.append(Ended(one.task.name, problem, time.monotonic() - one.begun))
 
 
 def _begin(task: Task) -> subprocess.Popen[bytes]:

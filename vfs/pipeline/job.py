@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -19,7 +20,8 @@ from vfs.pipeline.executor import LocalExecutor
 from vfs.pipeline.output import put_together
 from vfs.pipeline.plan import Plan, commits_of, finished, global_id, is_current, make_plan
 from vfs.pipeline.records import Job
-from vfs.pipeline.work import Work
+from vfs.pipeline.tasks import task_of
+from vfs.pipeline.work import Way, Work
 from vfs.repo import identity
 from vfs.repo.branches import require_branch
 from vfs.repo.merge.landing import Draft, land
@@ -33,7 +35,7 @@ from vfs.run.record import PIPELINE_KIND
 if TYPE_CHECKING:
     from vfs.ids import ObjectId
     from vfs.model.commit import JSON
-    from vfs.pipeline.executor import Executor
+    from vfs.pipeline.elsewhere import Unlock
     from vfs.pipeline.spec import Spec
     from vfs.repo.repository import Repository
 
@@ -43,6 +45,16 @@ TOLD_SECONDS: Final = 0.5
 Told = Callable[[Job], None]
 
 
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """Where commands run, if not on this machine."""
+
+    scheduler: str = ""  # of Dask
+    remote: str = ""  # its name or URL, through which workers of other machines get the inputs
+    unlock: Unlock = lambda place: place
+    """Gives an encrypted remote what opens it."""
+
+
 def run_job(
     store: Path,
     open_repository: OpenRepository,
@@ -50,11 +62,11 @@ def run_job(
     *,
     again: bool = False,
     told: Told | None = None,
-    scheduler: str = "",
+    cluster: Cluster | None = None,
 ) -> Job | None:
     """Bring a pipeline's output up to date; None where it is. *again*: run all datums.
 
-    *scheduler*: of Dask, whose workers run the commands; by default the specification's, if any.
+    *cluster*: whose workers run the commands; what it does not say the specification does, if any.
 
     *told* is called now and then with how far it is. Where a datum fails, or anything else, the
     job says so and the output stays as it was. Raises NotFound, Conflict where it runs already.
@@ -70,7 +82,7 @@ def run_job(
             job = _new_job(repo, spec, plan)
         one = _Running(store, open_repository, spec, plan, job, told)
         try:
-            one.run(scratch, partial(_executor, spec, scheduler or spec.scheduler))
+            one.run(scratch, cluster or Cluster())
         except VfsError as error:
             job.problem = str(error)
             one.end("failure")
@@ -78,16 +90,6 @@ def run_job(
             one.end("stopped")
             raise
         return job
-
-
-def _executor(spec: Spec, scheduler: str) -> Executor:
-    """Return what runs commands. Raises RemoteUnavailable, NotSupported."""
-    if scheduler:
-        from vfs.pipeline.dask import DaskExecutor  # noqa: PLC0415 - takes half a second
-
-        return DaskExecutor(scheduler, spec.parallelism)
-    cores = len(os.sched_getaffinity(0))
-    return LocalExecutor(max(1, min(spec.parallelism, cores // spec.cpus)))
 
 
 def _begin(repo: Repository, spec: Spec) -> None:
@@ -132,15 +134,14 @@ class _Running:
         self._noted = 0.0
         records.write_job(store, job)
 
-    def run(self, scratch: Path, make_executor: Callable[[], Executor]) -> None:
+    def run(self, scratch: Path, cluster: Cluster) -> None:
         """Run what has to run, and commit the output. Raises VfsError."""
         to_run = self._plan.to_run
         is_done = True
         if to_run:
-            executor = make_executor()
-            with self._mounted() as mounts, self._open() as repo:
-                work = Work(repo, self._store, self._spec, self._job, scratch, mounts, self._tell)
-                is_done = work.run(to_run, executor)
+            with self._way(cluster) as way, self._open() as repo:
+                work = Work(repo, self._store, self._spec, self._job, scratch, way, self._tell)
+                is_done = work.run(to_run)
         if not is_done:
             self.end("failure")
             return
@@ -161,6 +162,32 @@ class _Running:
         if time.monotonic() - self._noted >= TOLD_SECONDS:
             self._noted = time.monotonic()
             records.write_job(self._store, job)
+
+    @contextmanager
+    def _way(self, cluster: Cluster) -> Iterator[Way]:
+        """Prepare for commands to be run. Raises RemoteUnavailable, NotSupported, MountProblem."""
+        spec = self._spec
+        scheduler, remote = cluster.scheduler or spec.scheduler, cluster.remote or spec.remote
+        if not scheduler:
+            cores = len(os.sched_getaffinity(0))
+            here = LocalExecutor(max(1, min(spec.parallelism, cores // spec.cpus)))
+            with self._mounted() as mounts:
+                yield Way(partial(task_of, spec), here, mounts)
+            return
+        from vfs.pipeline import dask  # noqa: PLC0415 - takes half a second
+
+        needs = {"cpus": float(spec.cpus)} | ({"memory": float(spec.memory)} if spec.memory else {})
+        if not remote:
+            beside = dask.DaskExecutor(scheduler, spec.parallelism, dask.HERE, needs)
+            with self._mounted() as mounts:
+                yield Way(partial(task_of, spec), beside, mounts)
+            return
+        from vfs.pipeline.elsewhere import Elsewhere, send_inputs  # noqa: PLC0415 - as above
+
+        away = dask.DaskExecutor(scheduler, spec.parallelism, dask.ELSEWHERE, needs)
+        with self._open() as repo:
+            versions = send_inputs(repo, spec, self._plan.sources, remote, cluster.unlock)
+        yield Way(Elsewhere(spec, versions).order, away, {})
 
     @contextmanager
     def _mounted(self) -> Iterator[Mapping[str, Path]]:

@@ -88,6 +88,7 @@ class Spec:
     image: str
     network: bool
     scheduler: str  # of Dask, as "tcp://host:8786"; "": commands run on this machine
+    remote: str  # through which the scheduler's workers get the inputs; "": they see the job's
     trigger: Trigger
 
     def atoms(self) -> Iterator[Atom]:
@@ -178,6 +179,7 @@ def parse_spec(document: Mapping[str, Any], where: str = "the specification") ->
         image=table.text("image"),
         network=table.flag("network"),
         scheduler=table.text("scheduler"),
+        remote=table.text("remote"),
         trigger=_trigger(table.take("trigger") or {}, f"{where}.trigger"),
     )
     table.text("description")

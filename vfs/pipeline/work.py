@@ -9,24 +9,22 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from vfs.errors import SourceProblem
+from vfs.errors import CorruptObject, RemoteProblem, SourceProblem
 from vfs.model.names import datums_branch
-from vfs.pipeline import sandbox, table
+from vfs.pipeline import parcels, table
 from vfs.pipeline.collect import Collector
-from vfs.pipeline.executor import Ended, Task
-from vfs.pipeline.output import OUTPUT_TIME_S
 from vfs.pipeline.records import Job, log_try
-from vfs.pipeline.sandbox import INSIDE, View, variables
-from vfs.run.environment import passed
+from vfs.pipeline.sandbox import View
 
 if TYPE_CHECKING:
     from vfs.model.entry import Entry
     from vfs.pipeline.datums import Datum
-    from vfs.pipeline.executor import Executor
+    from vfs.pipeline.executor import Ended, Executor
     from vfs.pipeline.spec import Spec
     from vfs.repo.repository import Repository
+    from vfs.store.ingest import Ingest
 
 KEEP_SECONDS: Final = 0.5
 """What a job has done is kept for good so often; so much a killed one does again."""
@@ -36,6 +34,15 @@ WINDOW: Final = 4
 
 LOSSES: Final = 10
 """So often a datum is begun again, as what ran it was lost; its command is not to blame."""
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How datums are run: what makes tasks of them, and where these run."""
+
+    prepare: Callable[[Datum, View], Any]  # returns what the executor takes
+    executor: Executor[Any]
+    mounts: Mapping[str, Path]  # of inputs, by name; none where it is not the job that mounts
 
 
 @dataclass(slots=True)
@@ -56,30 +63,31 @@ class Work:
         spec: Spec,
         job: Job,
         scratch: Path,
-        mounts: Mapping[str, Path],
+        way: Way,
         told: Callable[[Job], None],
     ) -> None:
         """*told* is called when the job's numbers have changed."""
         self._repo, self._store, self._spec, self._job = repo, store, spec, job
-        self._scratch, self._mounts, self._told = scratch, mounts, told
+        self._scratch, self._way, self._told = scratch, way, told
         self._tries: dict[str, _Try] = {}
         self._done: dict[str, tuple[Datum, View]] = {}
         self._kept_at = time.monotonic()
 
-    def run(self, datums: list[Datum], executor: Executor) -> bool:
+    def run(self, datums: list[Datum]) -> bool:
         """Run all of *datums*; say whether all are done.
 
         As soon as one has failed for good, the others are stopped. What is done is kept.
         """
+        executor = self._way.executor
         waiting = iter(datums)
         window = WINDOW * self._spec.parallelism
         try:
-            self._fill(waiting, window, executor)
+            self._fill(waiting, window)
             while ended := executor.wait():
                 for one in ended:
-                    if not self._take(one, executor):
+                    if not self._take(one):
                         return False
-                self._fill(waiting, window, executor)
+                self._fill(waiting, window)
                 if time.monotonic() - self._kept_at >= KEEP_SECONDS:
                     self._keep()
                 self._told(self._job)
@@ -88,44 +96,18 @@ class Work:
             self._keep()
         return not self._job.failed
 
-    def _fill(self, waiting: Iterator[Datum], window: int, executor: Executor) -> None:
+    def _fill(self, waiting: Iterator[Datum], window: int) -> None:
         while len(self._tries) < window and (datum := next(waiting, None)) is not None:
-            self._submit(datum, 1, 0, executor)
+            self._submit(datum, 1, 0)
 
-    def _submit(self, datum: Datum, number: int, losses: int, executor: Executor) -> None:
-        view = View(self._scratch / f"{datum.id}-{number + losses}", self._mounts)
+    def _submit(self, datum: Datum, number: int, losses: int) -> None:
+        view = View(self._scratch / f"{datum.id}-{number + losses}", self._way.mounts)
         self._tries[datum.id] = _Try(datum, view, number, losses)
-        executor.submit(self._task(datum, view))
+        self._way.executor.submit(self._way.prepare(datum, view))
 
-    def _task(self, datum: Datum, view: View) -> Task:
-        spec = self._spec
-        pfs = INSIDE if spec.sandbox else view.directory / "pfs"
-        view.make(datum, links=not spec.sandbox)
-        environment = passed(os.environ, (), everything=False) if spec.sandbox in (
-            "", "bubblewrap"
-        ) else {}  # fmt: skip
-        environment |= {**spec.env, **variables(spec, datum, pfs)}
-        environment["SOURCE_DATE_EPOCH"] = str(OUTPUT_TIME_S)
-        command = list(spec.command)
-        binds = [(source, INSIDE / name) for source, name in view.sources(datum)]
-        if spec.sandbox == "bubblewrap":
-            command = sandbox.bubblewrap(spec, view, binds, environment)
-        elif spec.sandbox:
-            command = sandbox.container(spec, view, binds, environment)
-        return Task(
-            name=datum.id,
-            command=command,
-            directory=Path(spec.directory),
-            environment=passed(os.environ, (), everything=True) if spec.sandbox else environment,
-            log=view.log,
-            timeout_s=spec.timeout_s,
-            memory=0 if spec.sandbox in ("podman", "docker") else spec.memory,
-            needs=tuple(self._mounts.values()),
-        )
-
-    def _take(self, ended: Ended, executor: Executor) -> bool:
+    def _take(self, ended: Ended) -> bool:
         """Take what became of a try; False where its datum has failed for good."""
-        one = self._tries.pop(ended.task.name)
+        one = self._tries.pop(ended.task)
         self._job.seconds += ended.seconds
         outcome = ended.problem or "done"
         head = f"datum {one.datum.id} try {one.number}: {outcome} ({ended.seconds:.1f} s)"
@@ -136,10 +118,10 @@ class Work:
             return True
         shutil.rmtree(one.view.directory, ignore_errors=True)
         if ended.lost and one.losses < LOSSES:
-            self._submit(one.datum, one.number, one.losses + 1, executor)
+            self._submit(one.datum, one.number, one.losses + 1)
             return True
         if one.number < self._spec.tries:
-            self._submit(one.datum, one.number + 1, one.losses, executor)
+            self._submit(one.datum, one.number + 1, one.losses)
             return True
         self._fail(one.datum, ended.problem)
         return False
@@ -150,6 +132,13 @@ class Work:
             f"{piece.atom.name}:/{os.fsdecode(b'/'.join(piece.path))}" for piece in datum.pieces
         )
         self._job.problem = f"the datum {datum.id[:12]} ({names}): {problem}"
+
+    def _stored(self, view: View, datum: Datum, ingest: Ingest, collector: Collector) -> Entry:
+        """Store what a datum wrote, here or on another machine."""
+        parcel = view.directory / parcels.NAME
+        if parcel.exists():
+            return parcels.unpack(self._repo, ingest, parcel, datum.id)
+        return collector.collect(view.output)
 
     def _keep(self) -> None:
         """Store what is done, so that nobody has to run it again."""
@@ -163,8 +152,8 @@ class Work:
             with Collector(ingest) as collector:
                 for name, (datum, view) in done.items():
                     try:
-                        kept[name] = (datum, collector.collect(view.output))
-                    except SourceProblem as error:
+                        kept[name] = (datum, self._stored(view, datum, ingest, collector))
+                    except (SourceProblem, RemoteProblem, CorruptObject) as error:
                         self._job.done -= 1
                         self._fail(datum, str(error))
             ingest.flush()

@@ -72,7 +72,7 @@ def task(tmp_path: Path, name: str, script: str, **more: Any) -> Task:
 def all_of(executor: LocalExecutor) -> dict[str, Ended]:
     found = {}
     while ended := executor.wait():
-        found |= {one.task.name: one for one in ended}
+        found |= {one.task: one for one in ended}
     return found
 
 

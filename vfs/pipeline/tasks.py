@@ -1,0 +1,44 @@
+"""A datum's command as a task, where its inputs are mounted: on the job's machine or a worker's."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vfs.pipeline import sandbox
+from vfs.pipeline.executor import Task
+from vfs.pipeline.output import OUTPUT_TIME_S
+from vfs.pipeline.sandbox import INSIDE, View, variables
+from vfs.run.environment import passed
+
+if TYPE_CHECKING:
+    from vfs.pipeline.datums import Datum
+    from vfs.pipeline.spec import Spec
+
+
+def task_of(spec: Spec, datum: Datum, view: View) -> Task:
+    """Make the directories that a datum's command sees, and return what is to be run."""
+    pfs = INSIDE if spec.sandbox else view.directory / "pfs"
+    view.make(datum, links=not spec.sandbox)
+    environment = passed(os.environ, (), everything=False) if spec.sandbox in (
+        "", "bubblewrap"
+    ) else {}  # fmt: skip
+    environment |= {**spec.env, **variables(spec, datum, pfs)}
+    environment["SOURCE_DATE_EPOCH"] = str(OUTPUT_TIME_S)
+    command = list(spec.command)
+    binds = [(source, INSIDE / name) for source, name in view.sources(datum)]
+    if spec.sandbox == "bubblewrap":
+        command = sandbox.bubblewrap(spec, view, binds, environment)
+    elif spec.sandbox:
+        command = sandbox.container(spec, view, binds, environment)
+    return Task(
+        name=datum.id,
+        command=command,
+        directory=Path(spec.directory),
+        environment=passed(os.environ, (), everything=True) if spec.sandbox else environment,
+        log=view.log,
+        timeout_s=spec.timeout_s,
+        memory=0 if spec.sandbox in ("podman", "docker") else spec.memory,
+        needs=tuple(view.mounts.values()),
+    )
