@@ -79,14 +79,13 @@ def create(settings: Settings, /, path: Path, update: bool, dry_run: bool, as_js
     JSON, with --dry-run: a list of datums: id, inputs (name, path), done.
     """
     from vfs.pipeline import records
-    from vfs.pipeline.plan import make_plan
+    from vfs.pipeline.plan import all_datums
     from vfs.pipeline.spec import read_spec
 
     spec = read_spec(path)
     if dry_run:
         with settings.repository(readonly=True) as repo:
-            plan = make_plan(repo, spec)
-        rows = [(one.id, one.facts(), one.id in plan.done) for one in plan.datums.values()]
+            rows = [(one.id, one.facts(), done) for one, done in all_datums(repo, spec)]
         _write_datums(rows, as_json=as_json)
         return
     with settings.repository() as repo:

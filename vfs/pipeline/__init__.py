@@ -15,7 +15,7 @@
 - `elsewhere`: the job's side of these
 - `parcels`: what a datum wrote, on its way back
 - `work`: running the datums of a job
-- `job`: a job from its plan to its commit
+- `job`, `committing`: a job from its plan to its commit
 - `records`: what is known of pipelines and their jobs
 - `chain`: which pipelines lead to which
 - `cron`, `triggers`: when a pipeline is due

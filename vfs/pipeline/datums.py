@@ -107,20 +107,65 @@ def make_datums(
     on an output.
     """
     digests = Digests(nodes)
-    found: dict[str, Datum] = {}
-    for pieces in _combined(wanted, roots, nodes):
-        hasher = blake3(spec_id.encode())
-        for piece in sorted(pieces, key=lambda piece: (piece.atom.name, piece.path)):
-            path = b"/".join(piece.path)
-            for part in (piece.atom.name.encode(), path):
-                hasher.update(len(part).to_bytes(4, "little") + part)
-            hasher.update(digests.of(piece.entry))
-        datum = Datum(hasher.hexdigest(), pieces)
-        found[datum.id] = datum
+    found = (_datum(pieces, digests, spec_id) for pieces in _combined(wanted, roots, nodes))
+    return {datum.id: datum for datum in found}
+
+
+def changed_datums(
+    wanted: Input,
+    old: Mapping[str, Entry],
+    new: Mapping[str, Entry],
+    nodes: Nodes,
+    spec_id: str,
+) -> tuple[set[str], dict[str, Datum]] | None:
+    """Return the ids of datums that *old* roots have alone, and the datums of *new* ones alone.
+
+    In O(what differs), where the input is a pattern or a union of some: datums of these have one
+    piece each, and those of others are none that changed. None for another input.
+    """
+    atoms = _united(wanted)
+    if atoms is None:
+        return None
+    digests = Digests(nodes)
+    gone: set[str] = set()
+    come: dict[str, Datum] = {}
+    for atom in atoms:
+        for path, was, now in atom.glob.changes(nodes, old[atom.name], new[atom.name]):
+            if was is not None:
+                gone.add(_datum((Piece(atom, path, was),), digests, spec_id).id)
+            if now is not None:
+                datum = _datum((Piece(atom, path, now),), digests, spec_id)
+                come[datum.id] = datum
+    same = gone & come.keys()
+    return gone - same, {one: datum for one, datum in come.items() if one not in same}
+
+
+def _united(wanted: Input) -> list[Atom] | None:
+    """Return the patterns of a union, or of one alone; None for another input."""
+    if isinstance(wanted, Atom):
+        return [wanted]
+    if wanted.kind != "union":
+        return None
+    found: list[Atom] = []
+    for one in wanted.inputs:
+        below = _united(one)
+        if below is None:
+            return None
+        found += below
     return found
 
 
 Pieces = tuple[Piece, ...]
+
+
+def _datum(pieces: Pieces, digests: Digests, spec_id: str) -> Datum:
+    hasher = blake3(spec_id.encode())
+    for piece in sorted(pieces, key=lambda piece: (piece.atom.name, piece.path)):
+        path = b"/".join(piece.path)
+        for part in (piece.atom.name.encode(), path):
+            hasher.update(len(part).to_bytes(4, "little") + part)
+        hasher.update(digests.of(piece.entry))
+    return Datum(hasher.hexdigest(), pieces)
 
 
 def _combined(wanted: Input, roots: Mapping[str, Entry], nodes: Nodes) -> Iterator[Pieces]:

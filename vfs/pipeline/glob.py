@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 from vfs.ids import NO_CONTENT
+from vfs.repo.treediff import Pair, pairs
 from vfs.repo.trees import walk
 
 if TYPE_CHECKING:
@@ -71,10 +72,44 @@ class Glob:
                 stack.pop()
                 continue
             path = (*above, entry.name)
-            if not (entry.is_dir and self._is_deep) and self._match(path):
+            if self._is_piece(path, entry):
                 yield path, entry
             elif entry.is_dir and self._may_lead(path):
                 stack.append((path, _entries(nodes, entry)))
+
+    def changes(
+        self, nodes: Nodes, old: Entry, new: Entry
+    ) -> Iterator[tuple[Path, Entry | None, Entry | None]]:
+        """Yield what matches in one of two roots and is not the same in the other one, by path.
+
+        Directories that both have are not read; what differs may do so in nothing that counts.
+        """
+        if self.pattern == "/":
+            if old.content != new.content:
+                yield (), old, new
+            return
+        stack: list[tuple[Path, Iterator[Pair]]] = [((), pairs(nodes, old.content, new.content))]
+        while stack:
+            above, rest = stack[-1]
+            pair = next(rest, None)
+            if pair is None:
+                stack.pop()
+                continue
+            either = pair[0] or pair[1]
+            assert either is not None
+            path = (*above, either.name)
+            was, now = (one if one and self._is_piece(path, one) else None for one in pair)
+            if was or now:
+                yield path, was, now
+            trees = [
+                one.content if one and one.is_dir and one is not piece else NO_CONTENT
+                for one, piece in zip(pair, (was, now), strict=True)
+            ]
+            if trees[0] != trees[1] and self._may_lead(path):
+                stack.append((path, pairs(nodes, *trees)))
+
+    def _is_piece(self, path: Path, entry: Entry) -> bool:
+        return not (entry.is_dir and self._is_deep) and self._match(path) is not None
 
     def _match(self, path: Path) -> re.Match[str] | None:
         return self._whole.fullmatch(f"/{os.fsdecode(b'/'.join(path))}")

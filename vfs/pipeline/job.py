@@ -11,35 +11,30 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from vfs.clock import iso, now_ns
 from vfs.daemon import branches
 from vfs.errors import VfsError
-from vfs.model.names import datums_branch
-from vfs.pipeline import records, table
+from vfs.pipeline import records
+from vfs.pipeline.committing import commit_output, make_branches
 from vfs.pipeline.executor import LocalExecutor
-from vfs.pipeline.output import put_together
-from vfs.pipeline.plan import Plan, commits_of, finished, global_id, is_current, make_plan
+from vfs.pipeline.plan import (
+    Plan,
+    commits_of,
+    global_id,
+    is_current,
+    make_plan,
+)
 from vfs.pipeline.records import Job
 from vfs.pipeline.tasks import task_of
 from vfs.pipeline.work import Way, Work
-from vfs.repo import identity
-from vfs.repo.branches import require_branch
-from vfs.repo.merge.landing import Draft, land
-from vfs.repo.uncommitted import PassingObjects
 from vfs.run import places
 from vfs.run.command import ending_in_order
-from vfs.run.output import begin
 from vfs.run.places import OpenRepository, Place
-from vfs.run.record import PIPELINE_KIND
 
 if TYPE_CHECKING:
-    from vfs.ids import ObjectId
-    from vfs.model.commit import JSON
     from vfs.pipeline.elsewhere import Unlock
     from vfs.pipeline.spec import Spec
     from vfs.repo.repository import Repository
 
-VERSION: Final = 1
 TOLD_SECONDS: Final = 0.5
 
 Told = Callable[[Job], None]
@@ -78,7 +73,7 @@ def run_job(
             plan = make_plan(repo, spec, again=again)
             if not again and is_current(repo, spec, plan.sources, plan.spec_id):
                 return None
-            _begin(repo, spec)
+            make_branches(repo, spec)
             job = _new_job(repo, spec, plan)
         one = _Running(store, open_repository, spec, plan, job, told)
         try:
@@ -92,16 +87,6 @@ def run_job(
         return job
 
 
-def _begin(repo: Repository, spec: Spec) -> None:
-    """Make the branches that the pipeline writes to, where they are missing."""
-    if not repo.store.refs.has_data_set(spec.data_set):
-        repo.create_data_set(spec.data_set)
-    first = begin(repo, spec.data_set, spec.branch)
-    own = datums_branch(spec.name)
-    if repo.store.refs.get(spec.data_set, own) is None:
-        repo.set_branch(spec.data_set, own, first, expected=None, why="pipeline")
-
-
 def _new_job(repo: Repository, spec: Spec, plan: Plan) -> Job:
     return Job(
         id=places.new_id(),
@@ -111,8 +96,8 @@ def _new_job(repo: Repository, spec: Spec, plan: Plan) -> Job:
         inputs=commits_of(plan.sources),
         spec=plan.spec_id,
         started=time.time(),
-        total=len(plan.datums),
-        skipped=len(plan.done),
+        total=plan.total,
+        skipped=plan.total - len(plan.to_run),
     )
 
 
@@ -147,7 +132,7 @@ class _Running:
             return
         branches.checkpoint(self._store, self._spec.data_set, self._spec.branch)
         with self._open() as repo:
-            self._job.commit = self._commit(repo).hex()
+            self._job.commit = commit_output(repo, self._spec, self._plan, self._job).hex()
         self.end("success")
 
     def end(self, state: records.State) -> None:
@@ -208,73 +193,3 @@ class _Running:
                 one.wanted.name: place.input(first[one.commit].wanted.name)
                 for one in self._plan.sources
             }
-
-    def _commit(self, repo: Repository) -> ObjectId:
-        """Make the output's next version. Raises Conflict."""
-        spec, plan = self._spec, self._plan
-        done = finished(repo, spec)
-        now = {one: done[one] for one in plan.datums}
-        settled = self._settle(repo, set(done) - set(now))
-        before = plan.before.outputs if plan.before else {}
-        gone = {one: tree for one, tree in before.items() if now.get(one) != tree}
-        new = {one: tree for one, tree in now.items() if before.get(one) != tree}
-        self._job.dropped = len(set(before) - set(now))
-        head = require_branch(repo, spec.data_set, spec.branch).commit
-        with PassingObjects(repo.reader) as objects:
-            base = plan.before.tree if plan.before else None
-            root = put_together(objects, objects, base, gone, new, now)
-            draft = Draft(
-                root=root,
-                message=f"Pipeline {spec.name}",
-                author=identity.author(),
-                provenance=self._provenance(settled, root.content),
-            )
-            return land(
-                repo, spec.data_set, spec.branch, head, [draft], objects=objects, why="pipeline"
-            )
-
-    def _settle(self, repo: Repository, stale: set[str]) -> ObjectId:
-        """Let go of what datums wrote that are none any more; return the version of the table."""
-        spec = self._spec
-        with repo.store.ingest() as ingest:
-            return repo.commit_root(
-                spec.data_set,
-                datums_branch(spec.name),
-                lambda head: table.with_changes(repo, ingest, table.root_of(head), {}, stale),
-                ingest=ingest,
-                message=f"Datums of {spec.name}",
-                provenance={"kind": table.KIND, "pipeline": spec.name},
-            ).commit
-
-    def _provenance(self, datums: ObjectId, tree: ObjectId) -> dict[str, JSON]:
-        spec, plan, job = self._spec, self._plan, self._job
-        return {
-            "kind": PIPELINE_KIND,
-            "version": VERSION,
-            "pipeline": spec.name,
-            "id": job.id,
-            "global_id": job.global_id,
-            "command": list(spec.command),
-            "spec": spec.document,
-            "spec_id": plan.spec_id,
-            "code": plan.code,
-            "inputs": [source.facts() for source in plan.sources],
-            "output": {
-                "data_set": spec.data_set,
-                "branch": spec.branch,
-                "path": "",
-                "tree": tree.hex(),
-            },
-            "datums": {
-                "table": datums.hex(),
-                "total": job.total,
-                "skipped": job.skipped,
-                "run": job.done,
-                "dropped": job.dropped,
-            },
-            "host": identity.host(),
-            "user": identity.who().rpartition("@")[0],
-            "started": iso(int(job.started * 1e9), precise=True),
-            "ended": iso(now_ns(), precise=True),
-            "seconds": round(job.seconds, 3),
-        }

@@ -6,7 +6,7 @@ Only files count: a directory is there as long as something stands in it.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -73,12 +73,12 @@ def put_together(
     before: ObjectId | None,
     gone: Mapping[str, ObjectId],
     new: Mapping[str, ObjectId],
-    all_now: Mapping[str, ObjectId],
+    all_now: Callable[[], Mapping[str, ObjectId]],
 ) -> Entry:
     """Return the output of *all_now*: that of *before* without the datums *gone*, with the *new*.
 
-    Trees by the ids of datums. Raises Conflict, which names two datums, where a path is of both.
-    In O(the files of the datums gone and new).
+    Trees by the ids of datums. Raises Conflict, which names two datums, where a path is of both;
+    only for that *all_now* is called. In O(the files of the datums gone and new).
     """
     nodes = Nodes(source)
     removed = {path for tree in gone.values() for path, _ in files_of(nodes, tree)}
@@ -93,7 +93,7 @@ def put_together(
         changes = _nested(removed, added)
         made = _Changing(source, sink).directory(before, changes, ())
     except Clash as clash:
-        found = _owners(nodes, all_now, clash.path)
+        found = _owners(nodes, all_now(), clash.path)
         raise _conflict(clash.path, *found) from None
     return _directory(b"", *(made or merge_tree(source, sink, None, ())))
 

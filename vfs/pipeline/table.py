@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from vfs.ids import NO_CONTENT, ObjectId
 from vfs.model.chunking import CHUNK_MAX_BYTES
-from vfs.model.entry import Entry, directory_entry
+from vfs.model.entry import Entry, directory_entry, directory_totals
 from vfs.repo.blobs import BlobBuilder
+from vfs.repo.treediff import pairs
 from vfs.repo.trees import Edit, find, merge_tree, walk
 
 if TYPE_CHECKING:
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from vfs.store.ingest import Ingest
 
 KIND: Final = "datums"
+FIND_COST: Final = 16
+"""One name is found in the time in which so many are read one after the other."""
+
 _OUT: Final = b"out"
 _IN: Final = b"in"
 _FILE_MODE: Final = 0o100644
@@ -39,6 +43,34 @@ def outputs(repo: Repository, root: Entry | None) -> dict[str, ObjectId]:
     if root is None:
         return {}
     return {os.fsdecode(e.name): e.content for e in _entries(repo, root, _OUT)}
+
+
+def outputs_of(
+    repo: Repository, root: Entry | None, datums: Collection[str]
+) -> dict[str, ObjectId]:
+    """Return the trees that some datums wrote, of those that are done."""
+    if not datums:
+        return {}
+    tree = _directory(repo, root, _OUT)
+    if root is None or len(datums) * FIND_COST > directory_totals(root).dirs:
+        return {one: oid for one, oid in outputs(repo, root).items() if one in datums}
+    found = ((one, find(repo.nodes, tree, os.fsencode(one))) for one in datums)
+    return {one: place.entry.content for one, place in found if place is not None}
+
+
+def changes(
+    repo: Repository, old: Entry | None, new: Entry | None
+) -> dict[str, tuple[ObjectId | None, ObjectId | None]]:
+    """Return the trees of all datums of which two tables don't say the same, in O(their number)."""
+    trees = (_directory(repo, root, _OUT) for root in (old, new))
+    found = {}
+    for was, now in pairs(repo.nodes, *trees):
+        either = was or now
+        assert either is not None
+        before, after = (None if one is None else one.content for one in (was, now))
+        if before != after:
+            found[os.fsdecode(either.name)] = before, after
+    return found
 
 
 def inputs(repo: Repository, root: Entry) -> Iterator[tuple[str, list[Any]]]:
@@ -89,8 +121,14 @@ def _file(ingest: Ingest, name: bytes, data: bytes) -> Entry:
 
 
 def _entries(repo: Repository, root: Entry, name: bytes) -> Iterator[Entry]:
-    if root.content == NO_CONTENT:
-        return
+    tree = _directory(repo, root, name)
+    if tree != NO_CONTENT:
+        yield from (place.entry for place in walk(repo.nodes, tree))
+
+
+def _directory(repo: Repository, root: Entry | None, name: bytes) -> ObjectId:
+    """Return a directory of the table; NO_CONTENT for a table of nothing."""
+    if root is None or root.content == NO_CONTENT:
+        return NO_CONTENT
     found = find(repo.nodes, root.content, name)
-    if found is not None:
-        yield from (place.entry for place in walk(repo.nodes, found.entry.content))
+    return NO_CONTENT if found is None else found.entry.content

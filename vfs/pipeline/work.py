@@ -6,7 +6,7 @@ import os
 import shlex
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -73,7 +73,7 @@ class Work:
         self._done: dict[str, tuple[Datum, View]] = {}
         self._kept_at = time.monotonic()
 
-    def run(self, datums: list[Datum]) -> bool:
+    def run(self, datums: Sequence[Datum]) -> bool:
         """Run all of *datums*; say whether all are done.
 
         As soon as one has failed for good, the others are stopped. What is done is kept.

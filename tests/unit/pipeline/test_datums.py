@@ -185,10 +185,10 @@ def test_outputs_are_the_same_however_they_came_about(steps: list[dict[str, Any]
         new = {one: oid for one, oid in now.items() if before.get(one) != oid}
         if clashes({one: files[one] for one in now}):
             with pytest.raises(Conflict):
-                put_together(objects, objects, tree, gone, new, now)
+                put_together(objects, objects, tree, gone, new, lambda now=now: now)
             continue
-        made = put_together(objects, objects, tree, gone, new, now)
-        assert made == put_together(objects, objects, None, {}, now, now)
+        made = put_together(objects, objects, tree, gone, new, lambda now=now: now)
+        assert made == put_together(objects, objects, None, {}, now, dict)
         wanted = {path: data for one in now for path, data in files[one].items()}
         assert {path for path, _ in files_of(Nodes(objects), made.content)} == set(wanted)
         tree, before = made.content, now
@@ -197,6 +197,6 @@ def test_outputs_are_the_same_however_they_came_about(steps: list[dict[str, Any]
 def test_a_clash_names_both_datums(objects: MemoryObjects) -> None:
     trees = {name * 64: stored(objects, {(b"d", b"f"): b"1"}) for name in "ab"}
     one, two = trees.items()
-    base = put_together(objects, objects, None, {}, dict([one]), dict([one]))  # type: ignore[list-item]
+    base = put_together(objects, objects, None, {}, dict([one]), dict)  # type: ignore[list-item]
     with pytest.raises(Conflict, match="the datums aaaaaaaaaaaa and bbbbbbbbbbbb both wrote 'd/f'"):
-        put_together(objects, objects, base.content, {}, dict([two]), trees)  # type: ignore[list-item,arg-type]
+        put_together(objects, objects, base.content, {}, dict([two]), lambda: trees)  # type: ignore[list-item,arg-type,return-value]
