@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -12,8 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.device import mounted_device
 from tests.support.hub import Hub, a_hub
-from tests.support.mounting import wait_until
+from tests.support.mounting import ROOT, lazy_unmount, wait_until
+from tests.support.podman import put_podman
 
 pytestmark = [
     pytest.mark.mounted,
@@ -118,3 +121,63 @@ def test_what_is_made_later_appears_and_is_committed_inside(
     assert hub.vfs("cat", "data@exp:file").stdout == "changed\n"
     assert "from inside" in hub.vfs("log", "data@exp").stdout
     assert "Read-only" in container.run(f"touch {versions}/data@v1/x")
+
+
+@pytest.fixture
+def image(hub: Hub) -> Iterator[str]:
+    """The program podman; its image scikit-learn has this interpreter. No container is left."""
+    with tempfile.TemporaryDirectory(prefix="vfs-podman-", dir="/tmp") as own:
+        (Path(own) / "programs").mkdir()
+        if problem := put_podman(Path(own) / "programs"):
+            pytest.skip(problem)
+        podman = str(Path(own) / "programs" / "podman")
+        yield podman
+        subprocess.run([podman, "rm", "-af"], check=True, timeout=60, stdout=subprocess.DEVNULL)
+
+
+def test_a_container_without_rights_serves_a_branch_that_a_helper_has_mounted(
+    hub: Hub, image: str
+) -> None:
+    user = 65534
+    own = hub.store.parent / "tmp"
+    own.mkdir()
+    own.chmod(0o777)
+    subprocess.run(["chown", "-R", f"{user}:{user}", hub.store], check=True)
+    device = mounted_device(hub.store, hub.mountpoint, user, writable=True)
+    binds = [f"--volume={hub.store}:{hub.store}", f"--volume={ROOT}:{ROOT}:ro", f"--workdir={ROOT}"]
+    binds += [f"--volume={own}:/scratch", "--env=TMPDIR=/scratch"]
+    rights = [
+        "--network=none",
+        "--tmpfs=/tmp",
+        "--cap-drop=all",
+        "--security-opt=no-new-privileges",
+    ]
+    run = [image, "run", "--rm", f"--user={user}", "--preserve-fds=1", *rights, *binds, *LIMITS]
+    vfs = ["python", "-m", "vfs", "--store", str(hub.store), "mount", "-f", "data@main"]
+    become_third = f"import os, sys; os.dup2({device}, 3); os.execvp(sys.argv[1], sys.argv[1:])"
+    with subprocess.Popen(
+        [sys.executable, "-c", become_third, *run, "scikit-learn", *vfs, "/dev/fd/3"],
+        pass_fds=[device],
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as daemon:
+        os.close(device)
+        try:
+            assert daemon.stderr is not None
+            said: list[str] = []
+            for line in daemon.stderr:
+                said.append(line)
+                if line.endswith(" answers\n"):
+                    break
+            assert said[-1].endswith(" answers\n"), said
+            (hub.mountpoint / "file").write_text("from outside")
+            (hub.mountpoint / ".vfs/commit").write_text("by a container")
+            (hub.mountpoint / "later").write_text("not committed")
+            subprocess.run(["umount", hub.mountpoint], check=True)
+            assert daemon.wait(timeout=60) == 0
+        finally:
+            lazy_unmount(hub.mountpoint)
+            daemon.kill()
+    assert hub.vfs("cat", "data@main:file").stdout == "from outside"
+    assert "by a container" in hub.vfs("log", "data@main").stdout
+    assert "later" in hub.vfs("status", "data@main").stdout

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import shutil
 import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.support.device import mounted_device
 from tests.support.hub import COMMAND
-from tests.support.mounting import ROOT, lazy_unmount, wait_until
+from tests.support.mounting import ROOT, children, lazy_unmount, process_name, wait_until
 from vfs import mountinfo
 from vfs.daemon import mounts, registry
 
@@ -109,26 +109,12 @@ def test_the_hub_shows_branches_read_only(nobody: Nobody) -> None:
     nobody.vfs("umount", nobody.mountpoint)
 
 
-def mounted_device(nobody: Nobody) -> int:
-    """Do what a privileged helper does: open the device and mount it. Return the descriptor."""
-    device = os.open("/dev/fuse", os.O_RDWR)
-    options = f"fd={device},rootmode=40000,user_id={USER},group_id={USER}"
-    options += ",allow_other,default_permissions"
-    nosuid_nodev_read_only = 2 | 4 | 1
-    arguments = (str(nobody.store), str(nobody.mountpoint), "fuse.vfs", options)
-    source, target, kind, data = map(os.fsencode, arguments)
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.mount(source, target, kind, nosuid_nodev_read_only, data) != 0:
-        raise OSError(ctypes.get_errno(), "mount")
-    return device
-
-
 @pytest.mark.parametrize(
     ("what", "file"), [("data@v1", "file"), ("", "data@v1/file")], ids=["version", "hub"]
 )
 @pytest.mark.parametrize("by", ["umount", "signal"])
 def test_a_descriptor(nobody: Nobody, what: str, file: str, by: str) -> None:
-    device = mounted_device(nobody)
+    device = mounted_device(nobody.store, nobody.mountpoint, USER)
     command = [*COMMAND, "--store", nobody.store, "mount", "-f", *filter(None, [what])]
     daemon = nobody.start(*command, f"/dev/fd/{device}", pass_fds=[device])
     os.close(device)
@@ -148,19 +134,68 @@ def test_a_descriptor(nobody: Nobody, what: str, file: str, by: str) -> None:
     assert mounts.mount_at(nobody.mountpoint) == (None if by == "umount" else found)
 
 
+@contextmanager
+def a_branch(nobody: Nobody) -> Iterator[subprocess.Popen[str]]:
+    """The process that serves the branch main through a descriptor; it has ended at the end."""
+    device = mounted_device(nobody.store, nobody.mountpoint, USER, writable=True)
+    command = [*COMMAND, "--store", nobody.store, "mount", "-f", "data@main"]
+    daemon = nobody.start(*command, f"/dev/fd/{device}", pass_fds=[device])
+    os.close(device)
+    with daemon:
+        try:
+            assert daemon.stderr is not None
+            assert any(line.endswith(" answers\n") for line in daemon.stderr)
+            yield daemon
+        finally:
+            daemon.kill()
+
+
+@pytest.mark.parametrize("by", ["umount", "signal"])
+def test_a_branch_through_a_descriptor(nobody: Nobody, by: str) -> None:
+    here = nobody.mountpoint
+    with a_branch(nobody) as daemon:
+        nobody.run("cp", here / "file", here / "copy")
+        nobody.run("sh", "-ec", f"echo committed > {here}/new; echo one > {here}/.vfs/commit")
+        # What the kernel still holds of a file that is open is stored at the end.
+        with (here / "held").open("w") as held:
+            held.write("held" * 1000)
+            held.flush()
+            if by == "signal":
+                daemon.send_signal(signal.SIGTERM)
+                _, said = daemon.communicate(timeout=30)
+        if by == "umount":
+            mounts.detach(str(here), lazy=False)
+            _, said = daemon.communicate(timeout=30)
+        assert daemon.returncode == 0, said
+    assert nobody.vfs("cat", "data@main:new") == "committed\n"
+    assert nobody.vfs("cat", "data@main:copy") == "v1"
+    assert "held" in nobody.vfs("status", "data@main")
+    lazy_unmount(here)
+    with a_branch(nobody):
+        assert nobody.run("cat", here / "held") == "held" * 1000
+
+
+def test_what_serves_a_branch_through_a_descriptor_is_killed(nobody: Nobody) -> None:
+    with a_branch(nobody) as daemon:
+        nobody.run("dd", "if=/dev/zero", f"of={nobody.mountpoint}/new", "count=9", "conv=fsync")
+        (serving,) = (pid for pid in children(daemon.pid) if process_name(pid) == "vfs-branch")
+        os.kill(serving, signal.SIGKILL)
+        _, said = daemon.communicate(timeout=30)
+        assert daemon.returncode == 1
+        assert "mount it anew, and pass on the new descriptor" in said
+    lazy_unmount(nobody.mountpoint)
+    assert "new" in nobody.vfs("status", "data@main")
+
+
 def test_what_is_no_descriptor_to_serve(nobody: Nobody) -> None:
     mount = ("mount", "data@v1")
     assert "no descriptor 77" in nobody.vfs(*mount, "-f", "/dev/fd/77", code=1)
     assert "not of /dev/fuse" in nobody.vfs(*mount, "-f", "/dev/fd/1", code=1)
     device = os.open("/dev/fuse", os.O_RDWR)
     try:
-        for args, says in (
-            (["data@v1"], "--foreground"),
-            (["-f", "data@main"], "--read-only"),
-        ):
-            command = [*COMMAND, "--store", nobody.store, "mount", *args, f"/dev/fd/{device}"]
-            with nobody.start(*command, pass_fds=[device]) as process:
-                assert says in process.communicate(timeout=60)[1]
-            assert process.returncode == 1
+        command = [*COMMAND, "--store", nobody.store, "mount", "data@v1", f"/dev/fd/{device}"]
+        with nobody.start(*command, pass_fds=[device]) as process:
+            assert "--foreground" in process.communicate(timeout=60)[1]
+        assert process.returncode == 1
     finally:
         os.close(device)

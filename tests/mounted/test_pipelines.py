@@ -279,6 +279,7 @@ def test_a_sandbox_shows_the_inputs_as_files_and_nothing_else(hub: Hub) -> None:
         ! touch /pfs/images/a /usr/x {hub.store} 2>/dev/null
         [ ! -e {hub.store} ]
         [ $(ls /sys/class/net 2>/dev/null | wc -l) = 0 ]
+        touch /pfs/out/seen
         find /pfs -type f | sort > /pfs/out/seen
     """
     create(

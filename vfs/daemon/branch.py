@@ -41,6 +41,9 @@ LOST: Final = EXIT_CODES[Ending.LOST]
 AGAIN: Final = EXIT_CODES[Ending.OUTDATED]
 """Serve the branch again, as it is now."""
 
+NO_DEVICE: Final = "0:0"
+"""What is served through a descriptor may be mounted where this process does not see it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -62,6 +65,7 @@ class BranchSpec:
     options: frozenset[str]  # as libfuse takes them
     dirty_limit: int  # bytes
     nested: bool  # in a hub; else it is the only one, and its parent is what is registered
+    descriptor: int | None = None  # of a FUSE device that somebody else has mounted, and unmounts
 
 
 def serve_branch(spec: BranchSpec, place: Place, ready: Callable[[str], None]) -> int:
@@ -84,9 +88,11 @@ def serve_branch(spec: BranchSpec, place: Place, ready: Callable[[str], None]) -
             branch, dirty_limit=spec.dirty_limit, mountpoint=place.mountpoint
         )
         clear_dead(place.mountpoint)
-        session = BranchSession(operations, place.mountpoint, set(spec.options))
+        session = BranchSession(
+            operations, place.mountpoint, set(spec.options), descriptor=spec.descriptor
+        )
         undo.callback(session.close)
-        device = _device(place.mountpoint)
+        device = _device(place.mountpoint) if spec.descriptor is None else NO_DEVICE
         gc.collect()
         gc.freeze()
         faulthandler.enable()
@@ -99,7 +105,7 @@ def serve_branch(spec: BranchSpec, place: Place, ready: Callable[[str], None]) -
             ready=is_ready,
             unmount=lambda: detach_own(place.mountpoint, device),
             outdated=branch.is_outdated,
-            keeps_place=not spec.nested,
+            keeps_place=not spec.nested and spec.descriptor is None,
             discard=partial(store.overlays.discard, place.data_set, place.branch),
             facts={"pid": os.getpid(), "mountpoint": place.mountpoint},
         )

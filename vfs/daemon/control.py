@@ -67,11 +67,6 @@ def mount(spec: MountSpec) -> None:
     shown = ShownSlots(spec.store, registry.mount_id(str(spec.mountpoint)))
     what = _find_out(spec, shown)
     if isinstance(what, BranchName):
-        if spec.descriptor is not None:
-            raise MountProblem(
-                f"{what.data_set}@{what.name} can't be written to through a descriptor",
-                hint="show it as it was committed last: --read-only",
-            )
         spec = replace(spec, target=Target(what.data_set, what.name), workers=1)
         _start(spec, functools.partial(_run_branch, spec, what), writable=True)
         return
@@ -203,6 +198,7 @@ def _branch_spec(spec: MountSpec, *, nested: bool) -> BranchSpec:
         options=frozenset(spec.libfuse_options(writable=True) - {"auto_unmount"}),
         dirty_limit=spec.dirty_limit,
         nested=nested,
+        descriptor=spec.descriptor,
     )
 
 

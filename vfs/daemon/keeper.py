@@ -264,13 +264,19 @@ class Keeper:
         kept.tried |= self._alone is None
         if not kept.wanted:
             self._drop(kept)
-        elif status == process.AGAIN:
+        elif status == process.AGAIN and self._spec.descriptor is None:
             kept.due = now
         elif status in (process.ENDED, process.UNMOUNTED, process.LOST):
             self._over = self._alone is not None
             kept.due = now + REMOUNT_SECONDS
         elif kept.error and self._alone is not None and self._call_ready is not None:
             raise MountProblem(kept.error["error"], hint=kept.error["hint"])
+        elif self._spec.descriptor is not None:
+            raise MountProblem(
+                f"{kept.place} can't be served any longer: its head was moved, its changes were"
+                " discarded, or its process died",
+                hint="unmount it, mount it anew, and pass on the new descriptor",
+            )
         else:
             self._replace(kept, status, was_ready=was_ready)
 

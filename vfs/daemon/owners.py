@@ -83,7 +83,7 @@ def _acquire(directory: int, data_set: str, branch: str) -> int:
             return fd
         owner = _owner(facts)
         # umount(8) returns before the process behind the mount has ended.
-        is_ending = mounts.mount_at(Path(owner.mountpoint)) is None
+        is_ending = not _is_shown(owner.mountpoint)
         if not is_ending or time.monotonic() >= deadline:
             break
     raise MountProblem(
@@ -91,6 +91,12 @@ def _acquire(directory: int, data_set: str, branch: str) -> int:
         f" mounted at {owner.mountpoint}",
         hint=f"use it there, or unmount it first: vfs umount {owner.mountpoint}",
     )
+
+
+def _is_shown(mountpoint: str) -> bool:
+    if mountpoint.startswith("/proc/"):  # a descriptor, which may be mounted anywhere
+        return os.path.lexists(mountpoint)
+    return mounts.mount_at(Path(mountpoint)) is not None
 
 
 def _owner(facts: dict[str, Any]) -> Owner:

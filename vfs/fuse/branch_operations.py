@@ -68,6 +68,7 @@ class BranchOperations(pyfuse3.Operations):
         self._files, self._attributes = branch.files, branch.attributes
         self._mountpoint = mountpoint
         self.st_dev = -1  # of the mount, once there is one
+        self.initialised = trio.Event()  # the kernel is answered how requests are to look
         self._flusher = Flusher(branch, dirty_limit=dirty_limit)
         self._readers: list[FileReader] = []
         self._past_turn = trio.CapacityLimiter(1)
@@ -78,6 +79,9 @@ class BranchOperations(pyfuse3.Operations):
         self._absent = EntryAttributes()
         self._absent.st_ino = 0
         self._absent.entry_timeout = TIMEOUT_SECONDS
+
+    def init(self) -> None:
+        self.initialised.set()
 
     def size_of(self, inode: int) -> int:
         """Return the bytes of a file."""

@@ -73,16 +73,27 @@ class BranchSession:
     """A mounted branch of this process."""
 
     def __init__(
-        self, operations: ControlledOperations, mountpoint: str, options: set[str]
+        self,
+        operations: ControlledOperations,
+        mountpoint: str,
+        options: set[str],
+        *,
+        descriptor: int | None = None,
     ) -> None:
-        """Mount. Raises MountProblem with what libfuse said."""
+        """Mount; or take a *descriptor* of the device, which somebody else has mounted.
+
+        Then *mountpoint* is its name, and no directory: where the kernel is to write back what it
+        holds of it, all file systems are told to. Raises MountProblem with what libfuse said.
+        """
+        self._is_ours = descriptor is None
         self._operations = operations
         operations.write_back = self._write_back
         self._mountpoint = mountpoint
         self._connected = False
         with captured_stderr() as said:
             try:
-                pyfuse3.init(operations, mountpoint, options)
+                where = mountpoint if descriptor is None else f"/dev/fd/{descriptor}"
+                pyfuse3.init(operations, where, options)
             except RuntimeError as exc:
                 raise MountProblem(f"can't mount at {mountpoint}: {said() or exc}") from exc
         self._connected = True
@@ -112,7 +123,10 @@ class BranchSession:
                     serving.start_soon(self._serve)
                     serving.start_soon(self._operations.run_background)
                     serving.start_soon(self._watch, signals)
-                    await _in_thread(os.statvfs, self._mountpoint)
+                    if self._is_ours:
+                        await _in_thread(os.statvfs, self._mountpoint)
+                    else:
+                        await self._operations.initialised.wait()
                     self._hooks.ready()
                     await self._told.wait()
                     await self._stop_serving()
@@ -132,6 +146,7 @@ class BranchSession:
             if exc.errno not in _OVER:
                 raise
         self._over.set()
+        self._operations.initialised.set()
         self._end(Ending.UNMOUNTED)
 
     def _end(self, why: Ending) -> None:

@@ -78,6 +78,20 @@ def test_a_second_process_is_told_who_has_it(tmp_path: Path) -> None:
         assert owners.find(tmp_path, "data", "main") == Owner(os.getpid(), "/mnt")
 
 
+def test_one_that_serves_a_descriptor_is_not_waited_for(tmp_path: Path) -> None:
+    with Path(os.devnull).open() as file:
+        name = f"/proc/{os.getpid()}/fd/{file.fileno()}"
+        pid = in_child(tmp_path, name, signal.pause)
+        try:
+            with (
+                pytest.raises(MountProblem, match=f"written by process {pid}, mounted at {name}"),
+                owners.owned(tmp_path, "data", "main", "/mnt"),
+            ):
+                pass
+        finally:
+            end(pid)
+
+
 def test_one_that_is_not_mounted_any_more_is_waited_for(tmp_path: Path) -> None:
     pid = in_child(tmp_path, "/not-mounted", lambda: time.sleep(0.2))
     with owners.owned(tmp_path, "data", "main", "/mnt"):
