@@ -331,6 +331,8 @@ def test_a_container_sees_its_datum_and_none_is_left_of_a_job(hub: Hub, podman: 
             process.send_signal(number)
         if number == signal.SIGTERM:
             assert containers(podman) == []
+        else:  # the job could not; what watches it does
+            wait_until(lambda: containers(podman) == [])
     create(hub, "edges", EDGES, images, "--update", **box)
     assert run(hub, "edges")["state"] == "success"
     assert containers(podman) == []

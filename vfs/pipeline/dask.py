@@ -17,6 +17,7 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 
 from vfs.errors import NotSupported, RemoteUnavailable
+from vfs.pipeline.containers import guarded
 from vfs.pipeline.elsewhere import settle
 from vfs.pipeline.executor import Ended, LocalExecutor, Task
 from vfs.pipeline.orders import Answer, Order, carry_out, read_part
@@ -248,8 +249,9 @@ def _execute(task: Task) -> Ended:
     executor = LocalExecutor(1, is_wanted=is_wanted)
     begun = time.monotonic()
     try:
-        executor.submit(task)
-        ended = executor.wait()
+        with guarded(task.log.parent, wanted=task.has_container):
+            executor.submit(task)
+            ended = executor.wait()
     finally:
         executor.close()
     return ended[0] if ended else Ended(task.name, "stopped", time.monotonic() - begun, lost=True)

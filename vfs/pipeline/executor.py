@@ -39,6 +39,7 @@ class Task:
     timeout_s: float = 0  # 0: none
     memory: int = 0  # bytes; 0: no limit
     needs: Sequence[Path] = ()  # what has to be there where it runs
+    has_container: bool = False  # of podman or docker, to which the command is only a client
 
 
 @dataclass(frozen=True, slots=True)

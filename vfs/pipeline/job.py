@@ -15,6 +15,7 @@ from vfs.daemon import branches
 from vfs.errors import VfsError
 from vfs.pipeline import records
 from vfs.pipeline.committing import commit_output, make_branches
+from vfs.pipeline.containers import guarded
 from vfs.pipeline.executor import LocalExecutor
 from vfs.pipeline.plan import (
     Plan,
@@ -124,7 +125,7 @@ class _Running:
         to_run = self._plan.to_run
         is_done = True
         if to_run:
-            with self._way(cluster) as way, self._open() as repo:
+            with self._way(scratch, cluster) as way, self._open() as repo:
                 work = Work(repo, self._store, self._spec, self._job, scratch, way, self._tell)
                 is_done = work.run(to_run)
         if not is_done:
@@ -149,14 +150,14 @@ class _Running:
             records.write_job(self._store, job)
 
     @contextmanager
-    def _way(self, cluster: Cluster) -> Iterator[Way]:
+    def _way(self, scratch: Path, cluster: Cluster) -> Iterator[Way]:
         """Prepare for commands to be run. Raises RemoteUnavailable, NotSupported, MountProblem."""
         spec = self._spec
         scheduler, remote = cluster.scheduler or spec.scheduler, cluster.remote or spec.remote
         if not scheduler:
             cores = len(os.sched_getaffinity(0))
             here = LocalExecutor(max(1, min(spec.parallelism, cores // spec.cpus)))
-            with self._mounted() as mounts:
+            with guarded(scratch, wanted=spec.has_containers), self._mounted() as mounts:
                 yield Way(partial(task_of, spec), here, mounts)
             return
         from vfs.pipeline import dask  # noqa: PLC0415 - takes half a second

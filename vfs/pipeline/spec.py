@@ -101,6 +101,11 @@ class Spec:
             else:
                 waiting[:0] = one.inputs
 
+    @property
+    def has_containers(self) -> bool:
+        """Say whether each command runs in a container of an image."""
+        return self.sandbox in ("podman", "docker")
+
     def transform(self) -> dict[str, Any]:
         """Return what decides on the output of a datum, but for code and inputs."""
         return {
@@ -197,7 +202,7 @@ def _check(spec: Spec, table: Table) -> None:
             table.fail(f"has two inputs called '{atom.name}'", hint="name one of them otherwise")
         if (atom.data_set, atom.branch) == (spec.data_set, spec.branch):
             table.fail(f"writes to {atom.data_set}@{atom.branch}, which it reads", "output")
-    if bool(spec.image) != (spec.sandbox in ("podman", "docker")):
+    if bool(spec.image) != spec.has_containers:
         table.fail('stands with sandbox = "podman" or "docker", and these need one', "image")
     if len(json.dumps(dict(spec.document)).encode()) > SPEC_MAX_BYTES:
         table.fail(f"has more than {SPEC_MAX_BYTES:,} bytes")

@@ -39,6 +39,7 @@ def task_of(spec: Spec, datum: Datum, view: View) -> Task:
         environment=passed(os.environ, (), everything=True) if spec.sandbox else environment,
         log=view.log,
         timeout_s=spec.timeout_s,
-        memory=0 if spec.sandbox in ("podman", "docker") else spec.memory,
+        memory=0 if spec.has_containers else spec.memory,
+        has_container=spec.has_containers,
         needs=tuple(view.mounts.values()),
     )
