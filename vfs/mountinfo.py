@@ -42,6 +42,12 @@ def mounts() -> list[Mount]:
     return list(parse(MOUNTINFO.read_bytes()))
 
 
+def mount_of(path: Path) -> Mount | None:
+    """Return the mount that *path* (absolute, no symlinks) is in, the innermost. Raises OSError."""
+    found = [m for m in mounts() if path.is_relative_to(m.mountpoint)]
+    return max(reversed(found), key=lambda m: len(m.mountpoint), default=None)
+
+
 def parse(mountinfo: bytes) -> Iterator[Mount]:
     """Yield the mounts that the lines of *mountinfo* describe."""
     for line in mountinfo.splitlines():

@@ -110,7 +110,7 @@ def audit(
     """
     if expect is not None and not verify:
         raise click.UsageError("--expect stands with --verify", ctx)
-    with settings.repository(readonly=True) as repo:
+    with settings.repository(readonly=True, cached=True) as repo:
         log = repo.store.audit
         if verify:
             ctx.exit(_verify(log, expect, as_json=as_json))

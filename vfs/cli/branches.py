@@ -79,7 +79,7 @@ def commit(
 
     begun = time.monotonic()
     seq = store_what_is_served(settings, target)
-    with settings.repository() as repo:
+    with settings.repository(cached=True) as repo:
         done = commit_overlay(
             repo,
             *_branch(target),
@@ -150,7 +150,7 @@ def status(settings: Settings, /, target: Target, as_json: bool) -> None:
     from vfs.repo.branchstatus import overlay_status
 
     store_what_is_served(settings, target)
-    with settings.repository(readonly=True) as repo:
+    with settings.repository(readonly=True, cached=True) as repo:
         data_set, branch = _branch(target)
         ref = repo.branch_to_commit_to(data_set, branch)
         changes = overlay_status(repo, data_set, branch)
@@ -225,7 +225,7 @@ def discard(settings: Settings, /, target: Target, paths: tuple[Path, ...], yes:
     from vfs.repo.branchstatus import overlay_status
 
     store_what_is_served(settings, target)
-    with settings.repository() as repo:
+    with settings.repository(cached=True) as repo:
         paths = () if () in paths else paths
         changes = _affected(overlay_status(repo, *_branch(target)), paths)
         what = f"{output.plural(len(changes), 'change')} of {'@'.join(_branch(target))}"

@@ -74,7 +74,7 @@ def ls(
     content), target (of a symbolic link), device, files (of a directory: how many are below it).
     A name that is not UTF-8 has U+FFFD for the odd bytes, and the exact bytes in path_base64.
     """
-    with settings.repository(readonly=True) as repo:
+    with settings.repository(readonly=True, cached=True) as repo:
         if target is None:
             _list_data_sets(repo, as_json=as_json)
             return
@@ -245,7 +245,7 @@ def cat(settings: Settings, /, targets: tuple[Target, ...]) -> None:
     Writes the bytes of files to standard output, one file after the other. Every byte was verified
     before it is written. Symbolic links are not followed.
     """
-    with settings.repository(readonly=True) as repo:
+    with settings.repository(readonly=True, cached=True) as repo:
         for target in targets:
             _, commit = find_commit(repo, target)
             entry = repo.entry_at(commit.root, target.path)

@@ -14,8 +14,11 @@ from vfs.cli.command import Settings
 
 if TYPE_CHECKING:
     from vfs.model.names import Target
+    from vfs.remote.bucket import Bucket
     from vfs.remote.secrets import MasterKey
-    from vfs.sync.ondemand import Patience
+    from vfs.repo.repository import Repository
+    from vfs.store.store import Store
+    from vfs.sync.ondemand import Patience, Source
     from vfs.sync.remotes import RemotePlace
 
 
@@ -41,6 +44,40 @@ def absolute(path: Path) -> Path:
     return Path(os.path.abspath(path))  # noqa: PTH100
 
 
+def open_repository(store: Path, *, readonly: bool = False) -> Repository:
+    """Open a store, or the cache of a remote, which fetches what is read. Raises StoreError."""
+    from vfs.repo.repository import Repository
+    from vfs.store.store import Store
+
+    opened = Store.open(store, readonly=readonly, partial=True)
+    if not opened.is_promised:
+        return Repository(opened)
+    opened.close()
+    from vfs.sync.cache import open_cache
+    from vfs.sync.ondemand import Patience
+
+    def open_source(source: Source) -> Bucket:
+        return _unlocked(source, repo.store)
+
+    repo = open_cache(store, Patience(), open_source)
+    return repo
+
+
+def _unlocked(source: Source, cache: Store) -> Bucket:
+    """Return a cache's remote, opened with its secret if it is encrypted. Raises RemoteProblem."""
+    from vfs.sync.remotes import DEFAULT, find_remote
+
+    place = find_remote(cache, DEFAULT)
+    if not place.encrypted:
+        return source.bucket()
+    from vfs.cli.secrets import unlockable
+    from vfs.remote.remote import Remote
+    from vfs.remote.urls import open_bucket
+
+    lock = unlockable(place).lock
+    return Remote.connect(open_bucket(place.url, place.endpoint), store=None, lock=lock).bucket
+
+
 def place_of(settings: Settings, where: str | None) -> RemotePlace:
     """Return the remote that *where* stands for; a URL needs no store."""
     from vfs.sync.remotes import RemotePlace, find_remote
@@ -49,7 +86,7 @@ def place_of(settings: Settings, where: str | None) -> RemotePlace:
         from vfs.remote.urls import check_url
 
         return RemotePlace("", check_url(where))
-    with settings.repository(readonly=True) as repo:
+    with settings.repository(readonly=True, cached=True) as repo:
         return find_remote(repo.store, where)
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
@@ -25,25 +25,40 @@ Examples: TypeAlias = Sequence[tuple[str, str]]
 HELP_WIDTH_MAX: Final = 100
 
 
+def _store_here() -> Path:
+    """Return the store to use where none is named: $VFS_STORE, or that of the mount one is in."""
+    if "VFS_STORE" not in os.environ:
+        from vfs.mountinfo import mount_of
+
+        with suppress(OSError):  # the directory was removed
+            mount = mount_of(Path.cwd())
+            if mount is not None and mount.ours:
+                return Path(mount.source)
+    return default_store()
+
+
 @dataclass
 class Settings:
     """The global options, wherever on the command line they stood."""
 
-    store: Path = field(default_factory=default_store)
+    store: Path = field(default_factory=_store_here)
     debug: bool = False
 
     @contextmanager
-    def repository(self, *, readonly: bool = False) -> Iterator[Repository]:
+    def repository(self, *, readonly: bool = False, cached: bool = False) -> Iterator[Repository]:
         """Open the store's repository, for a with statement.
 
-        *readonly* does not wait for an import to end its transaction.
+        *readonly* does not wait for an import to end its transaction. *cached*: the cache of a
+        remote will do, which fetches what is read.
         """
+        from vfs.cli.caches import open_repository
         from vfs.repo.repository import Repository
         from vfs.store.guard import guarded
 
+        opened = open_repository if cached else Repository.open
         with (
             guarded(self.store, debug=self.debug),
-            Repository.open(self.store, readonly=readonly) as repository,
+            opened(self.store, readonly=readonly) as repository,
         ):
             yield repository
 
@@ -79,7 +94,8 @@ def store_option(*, hidden: bool = False) -> click.Option:
         is_eager=True,
         callback=_set,
         hidden=hidden,
-        help="The store to use, a directory. [default: $VFS_STORE, or ~/.local/share/vfs]",
+        help="The store to use, a directory. [default: $VFS_STORE, that of the mount one is in, or "
+        "~/.local/share/vfs]",
     )
 
 

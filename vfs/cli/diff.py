@@ -102,7 +102,7 @@ def diff(
     """
     form = changes.form_of(ctx, options)
     try:
-        with settings.repository(readonly=True) as repo:
+        with settings.repository(readonly=True, cached=True) as repo:
             counting = _Counting()
             comparison = _Comparison(settings, repo, uncommitted=uncommitted)
             with comparison:

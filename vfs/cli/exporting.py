@@ -128,7 +128,7 @@ def export(
     files).
     """
     _check(directory, as_tar=as_tar, as_json=as_json, options=options)
-    with settings.repository(readonly=True) as repo:
+    with settings.repository(readonly=True, cached=True) as repo:
         root = _root(repo, target)
         begun = time.monotonic()
         result = _to_tar(repo, root) if directory is None else _run(repo, root, directory, options)

@@ -126,7 +126,7 @@ def log(
 
     if graph and as_json:
         raise click.UsageError("--graph and --json can't stand together", ctx)
-    with settings.repository(readonly=True) as repo:
+    with settings.repository(readonly=True, cached=True) as repo:
         refs = refs_by_commit(repo, target.data_set)
         wanted = _filter(ctx.meta["vfs.paths"], filters)
         pruned_will_do = not wanted.paths and not stat
@@ -368,7 +368,7 @@ def reflog(settings: Settings, /, target: Target, as_json: bool) -> None:
     JSON: a list of old and new (commits, or null), time (UTC), kind (branch or tag), who, why.
     """
     name = target.revision or DEFAULT_BRANCH
-    with settings.repository(readonly=True) as repo:
+    with settings.repository(readonly=True, cached=True) as repo:
         updates = repo.reflog(target.data_set, name)
         if not updates:
             from vfs.errors import NotFound

@@ -191,7 +191,7 @@ def merge(
     branch = target or into
     assert branch is not None
     store_what_is_served(settings, branch)
-    with settings.repository() as repo, repo.store.writers.announce():
+    with settings.repository(cached=True) as repo, repo.store.writers.announce():
         done = merge_versions(
             repo,
             order_of(branch, options),
@@ -308,7 +308,7 @@ def _replay(
 ) -> None:
     branch = target or Target(sources[0].data_set)
     store_what_is_served(settings, branch)
-    with settings.repository() as repo, repo.store.writers.announce():
+    with settings.repository(cached=True) as repo, repo.store.writers.announce():
         versions = [source_of(repo, source, branch) for source in sources]
         done = function(repo, order_of(branch, options), versions)
     report(ctx, branch, done, as_json=as_json)

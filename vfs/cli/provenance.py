@@ -81,7 +81,7 @@ def provenance(
         raise click.UsageError("--json, --dot and --svg can't stand together", ctx)
     from vfs.run.lineage import made_from, made_of
 
-    with settings.repository(readonly=True) as repo:
+    with settings.repository(readonly=True, cached=True) as repo:
         found = repo.resolve(target.data_set, target.revision).commit
         if reverse:
             lineage = made_of(repo, target.data_set, found, target.path)

@@ -146,7 +146,7 @@ def tag(
     when and from where is logged. data@TAG names the version in every command and in the mount.
     """
     _check_usage(ctx, name, force=force, delete=delete)
-    with settings.repository(readonly=name is None) as repo:
+    with settings.repository(readonly=name is None, cached=True) as repo:
         if name is None:
             _list(repo, target.data_set, "tag", as_json=as_json)
         elif delete:
@@ -225,7 +225,7 @@ def branch(
         raise click.UsageError("--rename takes two names: the branch's, and its new one", ctx)
     if delete or rename or move_to:
         store_what_is_served(settings, Target(target.data_set, name or ""))
-    with settings.repository(readonly=name is None) as repo:
+    with settings.repository(readonly=name is None, cached=True) as repo:
         if name is None:
             _list(repo, target.data_set, "branch", as_json=as_json)
         elif delete:

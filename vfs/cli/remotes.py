@@ -129,7 +129,7 @@ def remote(
         assert url is not None
         # What it is opened with is looked at now, not at the first push.
         place = unlockable(remotes.RemotePlace(name, url), key_file, encrypt=encrypt)
-        with settings.repository() as repo:
+        with settings.repository(cached=True) as repo:
             remotes.add_remote(
                 repo.store,
                 name,
@@ -141,11 +141,11 @@ def remote(
         click.echo(f"added the remote {name}: {url}")
     elif action == "remove":
         assert name is not None
-        with settings.repository() as repo:
+        with settings.repository(cached=True) as repo:
             remotes.remove_remote(repo.store, name)
         click.echo(f"removed the remote {name}")
     else:
-        with settings.repository(readonly=True) as repo:
+        with settings.repository(readonly=True, cached=True) as repo:
             _list(remotes.remote_places(repo.store), as_json=as_json)
 
 
@@ -181,10 +181,10 @@ def _change_secret(
     from vfs.sync.remotes import change_secret, find_remote, note_key_file
 
     new = None if new_key_file is None else read_key_file(new_key_file)
-    with settings.repository(readonly=True) as repo:
+    with settings.repository(readonly=True, cached=True) as repo:
         place = unlockable(find_remote(repo.store, name), key_file, passphrase_file)
     change_secret(place, new_passphrase if new is None else lambda _: new)
-    with settings.repository() as repo:
+    with settings.repository(cached=True) as repo:
         note_key_file(repo.store, name, str(new_key_file.absolute()) if new_key_file else None)
     what = "another passphrase" if new_key_file is None else f"the key file {new_key_file}"
     click.echo(f"the remote {name} is opened with {what} from now on")

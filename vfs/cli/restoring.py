@@ -80,7 +80,7 @@ def restore(
         return
     from vfs.repo.merge import restore as restore_paths
 
-    with settings.repository() as repo, repo.store.writers.announce():
+    with settings.repository(cached=True) as repo, repo.store.writers.announce():
         done = restore_paths(repo, order_of(branch, options), source_of(repo, first, branch), paths)
     report(ctx, branch, done, as_json=as_json)
 
@@ -89,7 +89,7 @@ def _change(settings: Settings, branch: Target, source: Target, paths: dict[Path
     """Restore in a mounted branch; False where it is not mounted."""
     from vfs.daemon import branches
 
-    with settings.repository(readonly=True) as repo:
+    with settings.repository(readonly=True, cached=True) as repo:
         version = repo.resolve(source.data_set, source.revision)
         root = repo.commit(version.commit).root
         for path in paths:  # all of them are there, before anything is done

@@ -56,7 +56,7 @@ def show(settings: Settings, ctx: click.Context, /, target: Target, **options: A
     the version that made it what it is: commit, author, time.
     """
     form = changes.form_of(ctx, options)
-    with settings.repository(readonly=True) as repo:
+    with settings.repository(readonly=True, cached=True) as repo:
         oid, commit = find_commit(repo, target)
         if target.path:
             _show_entry(repo, oid, commit, target, as_json=form.json)
@@ -204,7 +204,7 @@ def who(settings: Settings, /, target: Target, recursive: bool, as_json: bool) -
 
     JSON: a list of path, commit, author, time (UTC).
     """
-    with settings.repository(readonly=True) as repo:
+    with settings.repository(readonly=True, cached=True) as repo:
         oid, commit = find_commit(repo, target)
         top = repo.entry_at(commit.root, target.path)
         found = _who(repo, oid, target, top, recursive=recursive)

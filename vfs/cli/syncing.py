@@ -105,7 +105,7 @@ def push(
 
     _check_targets(ctx, targets, everything=everything, needed=delete)
     began = time.monotonic()
-    with settings.repository() as repo:
+    with settings.repository(cached=True) as repo:
         place = unlockable(
             find_remote(repo.store, where), key_file, passphrase_file, encrypt=encrypt
         )
@@ -167,7 +167,7 @@ def fetch(
 
     _check_targets(ctx, targets, everything=everything)
     began = time.monotonic()
-    with settings.repository() as repo:
+    with settings.repository(cached=True) as repo:
         place = unlockable(find_remote(repo.store, where), key_file, passphrase_file)
         with (
             _interruptible("fetch"),
@@ -239,7 +239,7 @@ def pull(
     from vfs.sync.remotes import find_remote
 
     _check_targets(ctx, targets, everything=everything)
-    with settings.repository() as repo:
+    with settings.repository(cached=True) as repo:
         place = unlockable(find_remote(repo.store, where), key_file, passphrase_file)
         _pull(repo, place, targets, everything=everything, force=force, as_json=as_json, ctx=ctx)
 

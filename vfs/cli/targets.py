@@ -142,7 +142,7 @@ def remote_option(what: str) -> Callable[[Any], Any]:
 
 def _repository(ctx: click.Context) -> Any:
     settings = ctx.find_object(Settings) or Settings()
-    return settings.repository(readonly=True)
+    return settings.repository(readonly=True, cached=True)
 
 
 def _revisions(repo: Repository, data_set: str) -> Iterator[str]:

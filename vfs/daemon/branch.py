@@ -16,7 +16,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from vfs import counts
 from vfs.daemon import counting, mounts, owners, registry
@@ -25,6 +25,9 @@ from vfs.fs.branch.branch import Branch
 from vfs.fuse.branch_session import BranchSession, Ending, Hooks
 from vfs.fuse.controlled import ControlledOperations
 from vfs.store.store import Store
+
+if TYPE_CHECKING:
+    from vfs.sync.ondemand import Patience
 
 log = logging.getLogger(__name__)
 
@@ -66,6 +69,7 @@ class BranchSpec:
     dirty_limit: int  # bytes
     nested: bool  # in a hub; else it is the only one, and its parent is what is registered
     descriptor: int | None = None  # of a FUSE device that somebody else has mounted, and unmounts
+    patience: Patience | None = None  # *store* is the cache of a remote, which is waited for
 
 
 def serve_branch(spec: BranchSpec, place: Place, ready: Callable[[str], None]) -> int:
@@ -81,7 +85,7 @@ def serve_branch(spec: BranchSpec, place: Place, ready: Callable[[str], None]) -
             undo.enter_context(registry.registered(_record(spec, place)))
         pages = undo.enter_context(counting.shared(spec.store, place.mountpoint, 1, keep=True))
         counts.use(pages.words(0))
-        store = undo.enter_context(Store.open(spec.store))
+        store = undo.enter_context(_open_store(spec))
         branch = Branch(store, place.data_set, place.branch)
         undo.callback(branch.close)
         operations = ControlledOperations(
@@ -110,6 +114,14 @@ def serve_branch(spec: BranchSpec, place: Place, ready: Callable[[str], None]) -
             facts={"pid": os.getpid(), "mountpoint": place.mountpoint},
         )
         return EXIT_CODES[session.run(listener, mounts.device_number(device), hooks)]
+
+
+def _open_store(spec: BranchSpec) -> Store:
+    if spec.patience is None:
+        return Store.open(spec.store)
+    from vfs.sync.cache import open_cache  # noqa: PLC0415 - most mounts know no remote
+
+    return open_cache(spec.store, spec.patience).store
 
 
 def _record(spec: BranchSpec, place: Place) -> registry.Record:

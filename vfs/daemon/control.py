@@ -199,6 +199,7 @@ def _branch_spec(spec: MountSpec, *, nested: bool) -> BranchSpec:
         dirty_limit=spec.dirty_limit,
         nested=nested,
         descriptor=spec.descriptor,
+        patience=spec.patience,
     )
 
 

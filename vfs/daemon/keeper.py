@@ -382,7 +382,7 @@ class Keeper:
     def _sweep(self) -> None:
         """Remove what given-up overlays and killed readers left in the store."""
         set_process_name("vfs-sweep")
-        with Store.open(self._spec.store) as store:
+        with Store.open(self._spec.store, partial=True) as store:
             store.check_readers()
             store.overlays.sweep()
 

@@ -36,7 +36,7 @@ def watch(path: Path, rows_to: int) -> None:
     LOOK has it look at once.
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, {LOOK})
-    with Store.open(path, readonly=True) as store:
+    with Store.open(path, readonly=True, partial=True) as store:
         seen: object = None
         while True:
             now = (store.refs.newest_slot(), store.refs.data_sets())

@@ -30,6 +30,7 @@ from vfs.fuse.errnos import async_handler, handler
 from vfs.fuse.flusher import PERIOD_SECONDS, Flusher
 from vfs.fuse.writeback import send_dirty_pages
 from vfs.model.entry import PAST_XATTRS
+from vfs.store.objects import NotHere
 
 if TYPE_CHECKING:
     from vfs.fs.branch.branch import Branch
@@ -44,6 +45,10 @@ TIMEOUT_SECONDS: Final = 1e9
 
 INLINE_BYTES: Final = 128 * 1024
 """Reads up to here are answered in the loop's thread: a hop to another one costs 100 us."""
+
+FETCHES_MAX: Final = 32
+"""Requests that wait for a remote at once, each in a thread: half of those that are under way
+(`branch_session`)."""
 
 _CAPABILITY: Final = b"security.capability"
 
@@ -64,6 +69,7 @@ class BranchOperations(pyfuse3.Operations):
     def __init__(self, branch: Branch, *, dirty_limit: int, mountpoint: str) -> None:
         super().__init__()
         self._branch = branch
+        branch.wait_for_objects(wait=False)
         self._inodes, self._names = branch.inodes, branch.names
         self._files, self._attributes = branch.files, branch.attributes
         self._mountpoint = mountpoint
@@ -71,6 +77,8 @@ class BranchOperations(pyfuse3.Operations):
         self.initialised = trio.Event()  # the kernel is answered how requests are to look
         self._flusher = Flusher(branch, dirty_limit=dirty_limit)
         self._readers: list[FileReader] = []
+        self._fetching: list[FileReader] = []  # these wait for what is to be fetched
+        self._fetches = trio.CapacityLimiter(FETCHES_MAX)
         self._past_turn = trio.CapacityLimiter(1)
         self._direct: set[int] = set()  # inodes that O_DIRECT was used on
         self._entry = EntryAttributes()
@@ -122,7 +130,9 @@ class BranchOperations(pyfuse3.Operations):
         for one in changed:
             while self._branch.is_storing:  # again, for somebody else
                 await self._flusher.flush()
-            await trio.to_thread.run_sync(_tell_kernel, self._branch.restore(one))
+            with self._branch.waiting():
+                outdated = self._branch.restore(one)
+            await trio.to_thread.run_sync(_tell_kernel, outdated)
 
     async def take(self, path: reports.Path, version: ObjectId, source: reports.Path) -> None:
         """Make a path what a version has at *source*; not committed. Raises NotFound, Conflict.
@@ -137,7 +147,9 @@ class BranchOperations(pyfuse3.Operations):
                 while self._branch.is_storing:  # again, for somebody else
                     await self._flusher.flush()
                     await self.wait(frees=False)
-                await trio.to_thread.run_sync(_tell_kernel, self._branch.take(one))
+                with self._branch.waiting():
+                    outdated = self._branch.take(one)
+                await trio.to_thread.run_sync(_tell_kernel, outdated)
             await self._flusher.flush()
 
     async def finish(self) -> None:
@@ -165,7 +177,17 @@ class BranchOperations(pyfuse3.Operations):
 
     @handler
     def readdir(self, fh: int, start_id: int, token: pyfuse3.ReaddirToken) -> None:
-        for name, ino, row, position in self._names.readdir(fh, start_id):
+        listed = self._names.readdir(fh, start_id)
+        position = start_id
+        while True:
+            try:
+                name, ino, row, position = next(listed)
+            except StopIteration:
+                return
+            except NotHere:
+                if position != start_id:
+                    return  # the kernel asks for the rest
+                raise
             if not pyfuse3.readdir_reply(token, name, self._fill(ino, row), position):
                 return
 
@@ -336,16 +358,28 @@ class BranchOperations(pyfuse3.Operations):
         if plan is None:
             return b""
         counters.add(counts.BYTES_READ, plan.end - plan.start)
-        if plan.bytes_to_read <= INLINE_BYTES:
-            return self._files.read_now(plan)
-        return await self._read_elsewhere(plan)
-
-    async def _read_elsewhere(self, plan: ReadPlan) -> bytes:
-        reader = self._readers.pop() if self._readers else self._branch.new_reader()
         try:
-            return await trio.to_thread.run_sync(plan.read, reader)
+            if plan.bytes_to_read <= INLINE_BYTES:
+                return self._files.read_now(plan)
+            return await self._read_elsewhere(plan, self._readers)
+        except NotHere:  # threads that wait for a remote keep none of the others waiting
+            return await self._read_elsewhere(plan, self._fetching, self._fetches)
+
+    async def _read_elsewhere(
+        self, plan: ReadPlan, readers: list[FileReader], limit: trio.CapacityLimiter | None = None
+    ) -> bytes:
+        reader = readers.pop() if readers else self._branch.new_reader(waits=limit is not None)
+        try:
+            return await trio.to_thread.run_sync(plan.read, reader, limiter=limit)
         finally:
-            self._readers.append(reader)
+            readers.append(reader)
+
+    async def bring(self, absent: NotHere) -> None:
+        """Return when an object is here that the loop's thread must not wait for.
+
+        Raises RemoteUnavailable, RemoteProblem.
+        """
+        await trio.to_thread.run_sync(self._branch.bring, absent.oid, limiter=self._fetches)
 
     @changing()
     def write(self, fh: int, off: int, buf: bytes) -> int:

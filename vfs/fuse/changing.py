@@ -11,6 +11,7 @@ from pyfuse3 import FUSEError
 
 from vfs.fuse import counters
 from vfs.fuse.errnos import as_fuse_error
+from vfs.store.objects import NotHere
 
 
 class Waiting(Protocol):
@@ -22,6 +23,9 @@ class Waiting(Protocol):
 
     async def wait(self, *, frees: bool) -> None:
         """Wait until a change may be made. *frees*: it leaves less to be stored."""
+
+    async def bring(self, absent: NotHere) -> None:
+        """Return when an object is here that was to be read before anything was changed."""
 
 
 Self = TypeVar("Self", bound=Waiting)
@@ -60,9 +64,13 @@ def changing(
         async def wrapper(self: Self, /, *args: Args.args, **kwargs: Args.kwargs) -> Result:
             begun = perf_counter_ns()
             try:
-                if self.must_wait:
-                    await self.wait(frees=frees(self, *args, **kwargs))
-                return function(self, *args, **kwargs)
+                while True:
+                    try:
+                        if self.must_wait:
+                            await self.wait(frees=frees(self, *args, **kwargs))
+                        return function(self, *args, **kwargs)
+                    except NotHere as absent:
+                        await self.bring(absent)
             except FUSEError:
                 raise
             except Exception as exc:

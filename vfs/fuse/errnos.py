@@ -8,12 +8,13 @@ import logging
 import os
 from collections.abc import Callable, Coroutine
 from time import perf_counter_ns
-from typing import Any, Concatenate, Final, ParamSpec, TypeVar
+from typing import Any, Concatenate, Final, ParamSpec, Protocol, TypeVar, cast
 
 from pyfuse3 import FUSEError
 
 from vfs import errors
 from vfs.fuse import counters
+from vfs.store.objects import NotHere
 
 log = logging.getLogger(__name__)
 
@@ -53,10 +54,20 @@ Args = ParamSpec("Args")
 Result = TypeVar("Result")
 
 
+class Bringing(Protocol):
+    """Who has handlers that may have to be called again, as what they read is brought first.
+
+    Only what reads with a `Reader` that does not wait; all others need no such method.
+    """
+
+    async def bring(self, absent: NotHere) -> None:
+        """Return when the object is here. Raises VfsError."""
+
+
 def handler(
     function: Callable[Concatenate[Self, Args], Result],
 ) -> Callable[Concatenate[Self, Args], Coroutine[Any, Any, Result]]:
-    """Make a request handler of a plain method.
+    """Make a request handler of a plain method, which changes nothing before it has read all.
 
     A known error becomes its errno; those that mean damage are logged. The unexpected is EIO and a
     traceback in the log.
@@ -67,7 +78,11 @@ def handler(
     async def wrapper(self: Self, /, *args: Args.args, **kwargs: Args.kwargs) -> Result:
         begun = perf_counter_ns()
         try:
-            return function(self, *args, **kwargs)
+            while True:
+                try:
+                    return function(self, *args, **kwargs)
+                except NotHere as absent:
+                    await cast("Bringing", self).bring(absent)
         except FUSEError:
             raise
         except Exception as exc:
@@ -88,7 +103,11 @@ def async_handler(
     async def wrapper(self: Self, /, *args: Args.args, **kwargs: Args.kwargs) -> Result:
         begun = perf_counter_ns()
         try:
-            return await function(self, *args, **kwargs)
+            while True:
+                try:
+                    return await function(self, *args, **kwargs)
+                except NotHere as absent:
+                    await cast("Bringing", self).bring(absent)
         except FUSEError:
             raise
         except Exception as exc:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from vfs.errors import CorruptObject
+from vfs.errors import CorruptObject, RemoteProblem, RemoteUnavailable
 from vfs.ids import NO_CONTENT
 from vfs.model.node import Inner, Leaf
 from vfs.repo.treediff import pairs
@@ -40,7 +40,8 @@ def leaves_brought(repo: Repository, commit: ObjectId) -> Brought:
     whole, parts = array("Q"), set[int]()
     numbering, births = repo.store.numbering, repo.store.births
     numbering.refresh()
-    with suppress(CorruptObject):  # of the parent: that keeps nobody from making a new version
+    # Of the parent: that keeps nobody from making a new version.
+    with suppress(CorruptObject, RemoteProblem, RemoteUnavailable):
         # What is read here is read once: it is to push nothing out of the repository's caches.
         nodes = Nodes(repo.store.reader(cache_bytes=0))
         for leaf_id, leaf in _new_leaves(repo, nodes, commit):

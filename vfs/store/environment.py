@@ -55,9 +55,18 @@ TABLES: Final = (
     "audit",  # number -> what was done to references and contents, chained by hashes
     "erased",  # object id -> which line of the audit says why its bytes are gone
     "settings",  # name -> JSON: retention, when to collect garbage
+    "unpushed",  # object id -> nothing: in a remote's cache, what the remote may not have
 )
 OVERLAY_TABLES: Final = tuple(name for name in TABLES if name.startswith("overlay"))
-LATER_TABLES: Final = (*OVERLAY_TABLES, "pruned", "births", "audit", "erased", "settings")
+LATER_TABLES: Final = (
+    *OVERLAY_TABLES,
+    "pruned",
+    "births",
+    "audit",
+    "erased",
+    "settings",
+    "unpushed",
+)
 """Stores of the first release lack these; they get them when they are opened to be written."""
 _MAX_TABLES: Final = 64  # those of a later vfs that works in the same store, too
 

@@ -7,7 +7,7 @@ is in use stays, at the price of one byte for each MiB and no write for a read.
 Rows of the index go first, in bounded transactions, then the blocks that nothing leads to. Whoever
 reads has a snapshot; whoever comes later misses the object, and fetches it. Killed in between, it
 leaves blocks without objects, which the next eviction comes by. Only chunks go: nodes and commits
-are little, and lead to inode numbers.
+are little, and lead to inode numbers. What the remote may not have (`vfs.store.unpushed`) stays.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ from typing import TYPE_CHECKING, Final
 
 from vfs.ids import ObjectId
 from vfs.store.clock import RUN_BLOCKS, Clock
-from vfs.store.layout import BLOCK_BYTES, Kind, number_key, unpack_location
+from vfs.store.layout import BLOCK_BYTES, Kind, Location, number_key, unpack_location
 from vfs.store.numbers import next_number
+from vfs.store.unpushed import Unpushed
 
 if TYPE_CHECKING:
     from vfs.store.environment import Environment, Txn
@@ -49,7 +50,7 @@ def evict(env: Environment, clock: Clock, bytes_: int) -> bool:
         hand = _HAND.unpack(raw)[0] if len(raw) == _HAND.size else 0
         runs, hand = _choose(env, clock, hand, bytes_)
         rows, kept = _rows(env, runs)
-        _remove_rows(env, rows)
+        kept.update(_remove_rows(env, rows))
         _remove_blocks(env, runs, kept)
         os.pwrite(fd, _HAND.pack(hand), 0)
     finally:
@@ -82,28 +83,47 @@ def _rows(env: Environment, runs: set[int]) -> tuple[list[tuple[ObjectId, bytes]
     """Return the index rows of the chunks that begin in *runs*, and the blocks of all else."""
     rows: list[tuple[ObjectId, bytes]] = []
     kept: set[int] = set()
+    unpushed = Unpushed(env)
     with env.read() as txn, txn.cursor(env.tables["objects"]) as cursor:
         for key, value in cursor:
             place = unpack_location(value)
-            last = place.block + max(place.at + place.stored - 1, 0) // BLOCK_BYTES
-            goes = place.kind == Kind.CHUNK and place.block // RUN_BLOCKS in runs
-            if goes:
-                rows.append((ObjectId(bytes(key)), bytes(value)))
-            elif place.block // RUN_BLOCKS in runs or last // RUN_BLOCKS in runs:
-                kept.update(range(place.block, last + 1))
+            blocks = _blocks(place)
+            if place.kind == Kind.CHUNK and place.block // RUN_BLOCKS in runs:
+                oid = ObjectId(bytes(key))
+                if not unpushed.has_in(txn, oid):
+                    rows.append((oid, bytes(value)))
+                    continue
+            if place.block // RUN_BLOCKS in runs or blocks[-1] // RUN_BLOCKS in runs:
+                kept.update(blocks)
     return rows, kept
 
 
-def _remove_rows(env: Environment, rows: Sequence[tuple[ObjectId, bytes]]) -> None:
+def _blocks(place: Location) -> range:
+    """Return the blocks that an object's segment lies in."""
+    last = place.block + max(place.at + place.stored - 1, 0) // BLOCK_BYTES
+    return range(place.block, last + 1)
+
+
+def _remove_rows(env: Environment, rows: Sequence[tuple[ObjectId, bytes]]) -> set[int]:
+    """Remove rows of the index; return the blocks of what was marked meanwhile, which stays."""
     objects = env.tables["objects"]
+    unpushed = Unpushed(env)
 
-    def change(txn: Txn, some: Sequence[tuple[ObjectId, bytes]]) -> None:
+    def change(txn: Txn, some: Sequence[tuple[ObjectId, bytes]]) -> set[int]:
+        kept: set[int] = set()
         for oid, row in some:
-            if bytes(txn.get(oid, db=objects) or b"") == row:  # else it came anew meanwhile
+            if bytes(txn.get(oid, db=objects) or b"") != row:
+                continue  # it came anew meanwhile
+            if unpushed.has_in(txn, oid):
+                kept.update(_blocks(unpack_location(memoryview(row))))
+            else:
                 txn.delete(oid, db=objects)
+        return kept
 
+    kept: set[int] = set()
     for some in _batches(rows, ROWS_AT_ONCE):
-        env.write(lambda txn, some=some: change(txn, some))  # type: ignore[misc]
+        kept |= env.write(lambda txn, some=some: change(txn, some))  # type: ignore[misc]
+    return kept
 
 
 def _remove_blocks(env: Environment, runs: Iterable[int], kept: set[int]) -> None:

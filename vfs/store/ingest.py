@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
     from vfs.model.canonical import JSON
     from vfs.store.environment import Environment
+    from vfs.store.unpushed import Unpushed
     from vfs.store.writers import Writers
 
 WhenErased = Literal["refuse", "note", "store"]
@@ -105,11 +106,14 @@ class Ingest:
         verify: bool = False,
         when_erased: WhenErased = "refuse",
         who: str = "",
+        unpushed: Unpushed | None = None,
     ) -> None:
         """*verify*: what is stored counts as stored only if its bytes are right.
 
-        *who* stores again what was erased. Raises Conflict where that is to be done while an erase
-        is not finished: the old bytes would never be overwritten.
+        *unpushed*, of a remote's cache, gets a mark for each object: none of them counts as stored
+        without one, as it might be evicted. *who* stores again what was erased. Raises Conflict
+        where that is to be done while an erase is not finished: the old bytes would never be
+        overwritten.
         """
         self._env = env
         self._numbering = numbering
@@ -117,6 +121,7 @@ class Ingest:
         self._verify = verify
         self._when_erased = when_erased
         self._who = who
+        self._unpushed = unpushed
         self.erased: dict[ObjectId, Erasure] = {}
         """Objects that were erased before, and came again."""
         self._announced = writers.announce()
@@ -246,6 +251,8 @@ class Ingest:
         with self._env.read() as txn:
             table = self._env.tables["objects"]
             known = [index for index in mine if _has(txn.get(ids[index], db=table), kind)]
+            if self._unpushed is not None:
+                known = [index for index in known if self._unpushed.has_in(txn, ids[index])]
             erased = self._erased_in(txn, [ids[index] for index in mine])
         if self._verify:
             known = [index for index in known if self._is_sound(ids[index])]
@@ -357,6 +364,8 @@ class Ingest:
             is_new = txn.put(oid, row, overwrite=self._verify, db=objects)
             if not is_new and not _has(txn.get(oid, db=objects), segment.kind):
                 is_new = txn.put(oid, row, db=objects)
+            if self._unpushed is not None:
+                self._unpushed.mark_in(txn, oid)
             if is_new:
                 if self.erased and txn.delete(oid, db=self._env.tables["erased"]):
                     returned.append(oid)

@@ -10,6 +10,14 @@ if TYPE_CHECKING:
     from vfs.store.layout import Kind
 
 
+class NotHere(Exception):
+    """An object is to be brought first, and whoever reads must not wait: it reads again then."""
+
+    def __init__(self, oid: ObjectId) -> None:
+        super().__init__(oid.hex())
+        self.oid = oid
+
+
 class ObjectSource(Protocol):
     """A `Reader`, or what stands in for one."""
 
@@ -37,7 +45,7 @@ class Supply(Protocol):
         """Say whether threads of this process are at work, which need the interpreter's lock."""
 
     def __call__(self, oid: ObjectId) -> None:
-        """Store an object. Raises VfsError."""
+        """Store an object. In any thread. Raises VfsError."""
 
     def expect(self, ids: Iterable[ObjectId]) -> None:
         """Begin to store objects that are going to be read. Waits for nothing, raises nothing."""

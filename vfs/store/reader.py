@@ -11,6 +11,7 @@ from vfs.recent import Recent
 from vfs.store.compression import decompress
 from vfs.store.erasures import absent
 from vfs.store.layout import BLOCK_BYTES, Kind, Location, number_key, unpack_location
+from vfs.store.objects import NotHere
 from vfs.store.readahead import ReadAhead
 
 if TYPE_CHECKING:
@@ -38,6 +39,9 @@ class Reader:
         """*bring* is called for an object that is missing, and stores it or raises VfsError."""
         self._env = env
         self._bring = bring
+        self.waits = True
+        """Whether what is missing is waited for. Else NotHere is raised, for who asks to bring it
+        (`Supply`) in another thread, and ask again."""
         self._objects = env.tables["objects"]
         self._blocks = env.tables["blocks"]
         self._read_ahead = ReadAhead()
@@ -48,6 +52,8 @@ class Reader:
         """Return the object. Raises CorruptObject when it is damaged or missing, Erased."""
         data = self._stored(oid, must=self._bring is None)
         if data is None and self._bring is not None:
+            if not self.waits:
+                raise NotHere(oid)
             counts.count(counts.FETCHES)
             for left in reversed(range(_TRIES)):  # it may be evicted before it is read
                 self._bring(oid)
@@ -85,6 +91,8 @@ class Reader:
 
     def place(self, oid: ObjectId) -> Location:
         """Return where an object is. Raises CorruptObject when it is missing, Erased."""
+        if self._bring is not None and not self.has(oid):
+            self.get(oid)
         with self._env.read() as txn:
             value = txn.get(oid, db=self._objects)
             if value is None:

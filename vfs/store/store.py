@@ -27,6 +27,7 @@ from vfs.store.refs import RefTable
 from vfs.store.scratch import Scratch
 from vfs.store.settings import Settings
 from vfs.store.tracking import Tracking
+from vfs.store.unpushed import Unpushed
 from vfs.store.writers import Writers
 
 if TYPE_CHECKING:
@@ -95,6 +96,7 @@ class Store:
         self.pruned = PrunedTable(env)
         self.settings = Settings(env)
         self.tracking = Tracking(env, self.refs, self.settings)
+        self.unpushed = Unpushed(env)
         self.bring: Supply | None = None  # of what is missing, for readers
         self._env = env
         self._identity, self._secret = identity, secret
@@ -189,6 +191,11 @@ class Store:
         """Say whether nothing can be written through it."""
         return self._env.readonly
 
+    @property
+    def is_promised(self) -> bool:
+        """Say whether it may lack what a remote has: it is that one's cache."""
+        return _is_partial(self._env)
+
     def promise(self, source: Mapping[str, Any]) -> None:
         """Note that what versions lead to may be missing here, as *source* has it."""
 
@@ -249,12 +256,18 @@ class Store:
         return Reader(self._env, cache_bytes=cache_bytes, bring=self.bring)
 
     def ingest(
-        self, *, verify: bool = False, when_erased: WhenErased = "refuse", who: str = ""
+        self,
+        *,
+        verify: bool = False,
+        when_erased: WhenErased = "refuse",
+        who: str = "",
+        fetched: bool = False,
     ) -> Ingest:
         """Return a context in which objects are added.
 
         With *verify* an object that is there counts only if its bytes are right; one that is
-        damaged is stored again. *who* stores again what was erased.
+        damaged is stored again. *who* stores again what was erased. *fetched*: all of it comes
+        from the remote that this store is the cache of, and may be evicted.
         """
         return Ingest(
             self._env,
@@ -263,6 +276,7 @@ class Store:
             verify=verify,
             when_erased=when_erased,
             who=who,
+            unpushed=self.unpushed if self.is_promised and not fetched else None,
         )
 
     def overwrite_erased(self, on_progress: Callable[[int], None]) -> list[ObjectId]:

@@ -1,36 +1,39 @@
-"""The cache of a remote: a store that shows the remote's branches and tags, and fills on demand."""
+"""The cache of a remote: a store that shows the remote's branches and tags, and fills on demand.
+
+Its own branches may be ahead of the remote's (`vfs.sync.following`); what only they have is marked
+(`vfs.store.unpushed`). The remote goes by the name `origin`.
+"""
 
 from __future__ import annotations
 
 import os
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from vfs.clock import now_ns
 from vfs.errors import AlreadyExists, StoreError
 from vfs.ids import object_id
 from vfs.remote.remote import Remote
 from vfs.remote.urls import open_bucket
-from vfs.repo import identity
 from vfs.repo.repository import Repository
 from vfs.store.pruned import Pruned
-from vfs.store.refs import RefChange
 from vfs.store.store import PROMISED, Store
 from vfs.sync.checkednodes import CheckedNodes
 from vfs.sync.fetch import ROWS_AT_ONCE, Wanted, known_data_sets, ref_heads
+from vfs.sync.following import follow
 from vfs.sync.ondemand import LIMIT_BYTES, OnDemand, Patience, Source
 from vfs.sync.push import tracked
-from vfs.sync.remotes import DEFAULT, RemotePlace
+from vfs.sync.remotes import DEFAULT, RemotePlace, adopt
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from vfs.ids import ObjectId
-    from vfs.remote.refs import RemoteRef
+    from vfs.remote.bucket import Bucket
     from vfs.remote.secrets import MasterKey
     from vfs.store.environment import Txn
-
-_WHY: Final = "as on the remote"
 
 
 def default_cache(url: str) -> Path:
@@ -39,14 +42,16 @@ def default_cache(url: str) -> Path:
     return Path(caches).expanduser() / "vfs" / object_id(url.encode()).hex()[:16]
 
 
-def open_cache(path: Path, patience: Patience) -> Repository:
+def open_cache(
+    path: Path, patience: Patience, open_source: Callable[[Source], Bucket] = Source.bucket
+) -> Repository:
     """Open a cache; what is read through it is fetched. Not to be held over a fork.
 
-    Raises StoreError where there is none.
+    *open_source* is called when it is needed. Raises StoreError where there is no cache.
     """
     store = Store.open(path, partial=True)
     try:
-        store.bring = OnDemand(store, _source(store, patience), patience)
+        store.bring = OnDemand(store, _source(store, patience), patience, open_source)
         repo = Repository(store)
         repo.nodes = CheckedNodes(repo.reader)
         return repo
@@ -80,13 +85,15 @@ def make_cache(path: Path, place: RemotePlace, limit: int | None = None) -> Mast
             raise StoreError(f"{path} is a store of its own", hint="give another --cache")
         else:
             store.promise(value)
+        adopt(store, replace(place, name=DEFAULT), remote)
     return key
 
 
 def refresh_cache(path: Path, patience: Patience, data_set: str | None = None) -> None:
     """Have a cache show the branches and tags that its remote has now; of one data set, or of all.
 
-    Raises NotFound for a data set that is not there, RemoteProblem, RemoteUnavailable.
+    Branches with versions or changes of their own stay (`vfs.sync.following`). Raises NotFound for
+    a data set that is not there, RemoteProblem, RemoteUnavailable.
     """
     with open_cache(path, patience) as repo:
         source = _source(repo.store, patience)
@@ -96,7 +103,7 @@ def refresh_cache(path: Path, patience: Patience, data_set: str | None = None) -
             heads = ref_heads(repo, remote, DEFAULT, [Wanted(name) for name in names])
             _note_pruned(repo.store, remote)
         for name in names:
-            _show(repo, name, [head for head in heads if head.data_set == name])
+            follow(repo, name, [head for head in heads if head.data_set == name])
         repo.store.tracking.record([tracked(DEFAULT, head) for head in heads])
 
 
@@ -112,28 +119,6 @@ def _note_pruned(store: Store, remote: Remote) -> None:
 
     for at in range(0, len(rows), ROWS_AT_ONCE):
         store.change(partial(change, some=rows[at : at + ROWS_AT_ONCE]))
-
-
-def _show(repo: Repository, data_set: str, heads: list[RemoteRef]) -> None:
-    """Move the branches and tags of a data set to where the remote's are."""
-    refs, who, now = repo.store.refs, identity.who(), now_ns()
-    with suppress(AlreadyExists):
-        repo.create_data_set(data_set)
-    there = {head.name: head for head in heads}
-    for ref in repo.refs(data_set):
-        if ref.name not in there or there[ref.name].kind != ref.kind:
-            refs.delete(data_set, ref.name, ref.kind, time_ns=now, who=who, why=_WHY)
-    shown = {ref.name: ref.commit for ref in repo.refs(data_set)}
-    changes = []
-    for head in heads:
-        if head.commit is not None and shown.get(head.name) != head.commit:
-            repo.commit(head.commit)  # there, and a commit
-            changes.append(
-                RefChange(
-                    data_set=data_set, name=head.name, kind=head.kind, new=head.commit, force=True
-                )
-            )
-    refs.move(changes, time_ns=now, who=who, why=_WHY)
 
 
 def _source(store: Store, patience: Patience) -> Source:

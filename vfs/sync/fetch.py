@@ -12,8 +12,10 @@ from vfs.errors import NotFound, RemoteProblem
 from vfs.model.commit import Commit
 from vfs.repo import identity
 from vfs.repo.births import leaves_brought
+from vfs.store.births import NOTHING
 from vfs.store.layout import Kind
 from vfs.store.pruned import Pruned
+from vfs.store.store import PROMISED
 from vfs.sync.accepting import Acceptance
 from vfs.sync.progress import SILENT, Progress
 from vfs.sync.push import known_ref, tracked
@@ -75,6 +77,8 @@ def _fetch(
     new: dict[ObjectId, tuple[str, Commit]] = {}
     objects = size = 0
     remote.look()  # also without new versions: what was erased there is to be told
+    if repo.store.is_promised:
+        return _noted(repo, remote, name, heads)
     if any(repo.store.refs.commit_slot(commit) is None for _, commit in commits):
         remote.refresh()
         with repo.store.ingest(when_erased="note") as ingest:
@@ -99,6 +103,30 @@ def _fetch(
     there = {oid: str(why) for oid, why in state.erased.items() if _is_here(repo, oid)}
     contents = {oid for oid in state.erased_contents if there and _is_here(repo, oid)}
     return FetchResult(heads, len(new), objects, size, there, contents)
+
+
+def _noted(repo: Repository, remote: Remote, name: str, heads: Sequence[RemoteRef]) -> FetchResult:
+    """Note what a remote's references are in its cache, which brings their content when asked."""
+    if remote.uuid != (repo.store.settings.get(PROMISED) or {}).get("uuid"):
+        raise RemoteProblem(
+            "a cache takes versions from its own remote alone",
+            hint="vfs clone makes a store that takes them from any",
+        )
+    new = {
+        head.commit: head.data_set
+        for head in heads
+        if head.commit is not None and repo.store.refs.commit_slot(head.commit) is None
+    }
+    for oid in new:
+        repo.commit(oid)  # there, and a commit
+    for data_set in dict.fromkeys(head.data_set for head in heads):
+        if not repo.store.refs.has_data_set(data_set):
+            repo.create_data_set(data_set)
+    repo.store.tracking.record(
+        [tracked(name, head) for head in heads] if name else [],
+        [(data_set, oid, NOTHING) for oid, data_set in new.items()],
+    )
+    return FetchResult(list(heads), len(new), 0, 0, {}, set())
 
 
 def _is_here(repo: Repository, oid: ObjectId) -> bool:

@@ -69,7 +69,7 @@ class Source:
 
 
 class OnDemand:
-    """Brings objects that a store misses. For one thread, and one instance in a process."""
+    """Brings objects that a store misses. Thread-safe; one instance in a process."""
 
     def __init__(
         self,

@@ -10,6 +10,7 @@ from vfs.errors import NotFastForward, RemoteProblem
 from vfs.remote.refs import RemoteRef
 from vfs.repo import identity
 from vfs.store.tracking import Tracked
+from vfs.sync.confirming import confirm
 from vfs.sync.graph import is_ancestor
 from vfs.sync.progress import SILENT, Progress
 from vfs.sync.sending import Sender
@@ -95,6 +96,7 @@ def push(
             repo.store.tracking.record([tracked(name, record)])
         old = None if head is None else head.commit
         moved.append(Moved(ref.data_set, ref.name, ref.kind, old, ref.commit, how))
+    confirm(repo, remote, [ref.commit for ref in refs])
     return PushResult(moved, sender.objects, sender.bytes, len(sender.withheld))
 
 

@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 
 class ReadAhead:
-    """Windows that are expected to be read. `expect` is for one thread."""
+    """Windows that are expected to be read. Thread-safe."""
 
     def __init__(self, windows: Windows) -> None:
         self._windows = windows

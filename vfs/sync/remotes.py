@@ -171,6 +171,18 @@ def _recognise(store: Store, place: RemotePlace, remote: Remote) -> None:
         store.settings.put(_PREFIX + place.name, known)
 
 
+def adopt(store: Store, place: RemotePlace, remote: Remote) -> None:
+    """Have a store know a remote by the name of *place*, wherever it was before.
+
+    Raises RemoteProblem where the name is another remote's.
+    """
+    value = store.settings.get(_PREFIX + place.name) or {}
+    value.pop("endpoint", None)
+    value |= {"url": place.url} | ({"endpoint": place.endpoint} if place.endpoint else {})
+    store.settings.put(_PREFIX + place.name, value)
+    _recognise(store, place, remote)
+
+
 def note_key_file(store: Store, name: str, key_file: str | None) -> None:
     """Note what a remote that has a name is opened with from now on; None: a passphrase."""
     value = store.settings.get(_PREFIX + name)

@@ -146,7 +146,7 @@ class Windows:
 
     def _keep(self, objects: list[Object]) -> None:
         chunks: list[bytes] = []
-        with self._store.ingest(when_erased="note") as ingest:
+        with self._store.ingest(when_erased="note", fetched=True) as ingest:
             for kind, oid, data in objects:
                 node = self._node_kind(oid, data) if kind is Kind.CHUNK else kind
                 if node is None:

@@ -48,6 +48,7 @@ class Branch:
         self.data_set, self.branch = data_set, branch
         self.store = store
         repo = Repository(store)
+        self._reader = repo.reader
         header = store.overlays.open(data_set, branch)
         self.overlay = header.id
         root = None if header.origin is None else repo.commit(header.origin).root
@@ -143,9 +144,29 @@ class Branch:
         """What tells of the past, in another thread."""
         return BranchPast(self.store, self.data_set, self.branch, self.overlay)
 
-    def new_reader(self) -> FileReader:
-        """Return what carries out read plans in another thread."""
-        return FileReader(self.store.reader())
+    def new_reader(self, *, waits: bool = True) -> FileReader:
+        """Return what carries out read plans in another thread (*waits*: see `Reader`)."""
+        reader = self.store.reader()
+        reader.waits = waits
+        return FileReader(reader)
+
+    def wait_for_objects(self, *, wait: bool) -> None:
+        """Say whether calls wait for objects that a remote has, or raise NotHere."""
+        self._reader.waits = wait
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Have calls wait for objects: for those that change things as they read."""
+        before, self._reader.waits = self._reader.waits, True
+        try:
+            yield
+        finally:
+            self._reader.waits = before
+
+    def bring(self, oid: ObjectId) -> None:
+        """Have the remote's object here. In any thread. Raises VfsError."""
+        assert self.store.bring is not None
+        self.store.bring(oid)
 
     def statfs(self) -> Statfs:
         """Return the size of the disk that holds the store, and what is free on it."""

@@ -15,7 +15,13 @@ from contextlib import ExitStack
 from functools import cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from vfs.errors import CorruptObject, Erased, ErasedMeanwhile
+from vfs.errors import (
+    CorruptObject,
+    Erased,
+    ErasedMeanwhile,
+    RemoteProblem,
+    RemoteUnavailable,
+)
 from vfs.fs.branch.content import plan_read, stored_content
 from vfs.fs.branch.data import NO_CUT, FileLayer
 from vfs.ids import NO_CONTENT, ObjectId
@@ -172,9 +178,9 @@ class Checkpoint:
         if not self._can_patch(ino, row, changes):
             try:
                 return self._splice(stage, ingest(), ino, row, changes)
-            except CorruptObject as error:
-                # What is damaged, or may not be stored again, must not keep all else from being
-                # stored.
+            except (CorruptObject, RemoteProblem, RemoteUnavailable) as error:
+                # What is damaged, may not be stored again, or can't be fetched, must not keep all
+                # else from being stored.
                 log.error("inode %d: its changes are stored as they are: %s", ino, error)  # noqa: TRY400
         return self._patch(stage, ino, row, changes)
 

@@ -47,7 +47,7 @@ class Listing:
         index = max(offset - _DOTS, 0)
         if index != self._next:
             self._seek(index)
-        while (found := self._held or next(self._rest, None)) is not None:
+        while (found := self._held or self._take()) is not None:
             name, ino, entry = self._held = found
             index += 1
             if self.outdated:
@@ -56,6 +56,13 @@ class Listing:
                 yield name, ino, self._row(ino, entry), index + _DOTS
             self._held = None  # the kernel took it, or else would ask for it again
             self._next = index
+
+    def _take(self) -> tuple[bytes, int, Entry | None] | None:
+        try:
+            return next(self._rest, None)
+        except BaseException:
+            self._next = -1  # the walk ended with what it could not read: who goes on needs another
+            raise
 
     def _row(self, ino: int, entry: Entry | None) -> InodeRow:
         if entry is None:
