@@ -83,17 +83,13 @@ def _rows(env: Environment, runs: set[int]) -> tuple[list[tuple[ObjectId, bytes]
     """Return the index rows of the chunks that begin in *runs*, and the blocks of all else."""
     rows: list[tuple[ObjectId, bytes]] = []
     kept: set[int] = set()
-    unpushed = Unpushed(env)
     with env.read() as txn, txn.cursor(env.tables["objects"]) as cursor:
         for key, value in cursor:
             place = unpack_location(value)
             blocks = _blocks(place)
             if place.kind == Kind.CHUNK and place.block // RUN_BLOCKS in runs:
-                oid = ObjectId(bytes(key))
-                if not unpushed.has_in(txn, oid):
-                    rows.append((oid, bytes(value)))
-                    continue
-            if place.block // RUN_BLOCKS in runs or blocks[-1] // RUN_BLOCKS in runs:
+                rows.append((ObjectId(bytes(key)), bytes(value)))
+            elif place.block // RUN_BLOCKS in runs or blocks[-1] // RUN_BLOCKS in runs:
                 kept.update(blocks)
     return rows, kept
 
@@ -105,7 +101,7 @@ def _blocks(place: Location) -> range:
 
 
 def _remove_rows(env: Environment, rows: Sequence[tuple[ObjectId, bytes]]) -> set[int]:
-    """Remove rows of the index; return the blocks of what was marked meanwhile, which stays."""
+    """Remove rows of the index; return the blocks of what the remote may not have: it stays."""
     objects = env.tables["objects"]
     unpushed = Unpushed(env)
 
