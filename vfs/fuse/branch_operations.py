@@ -9,8 +9,8 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Coroutine, Sequence
-from contextlib import suppress
+from collections.abc import Coroutine, Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -79,6 +79,9 @@ class BranchOperations(pyfuse3.Operations):
         self._readers: list[FileReader] = []
         self._fetching: list[FileReader] = []  # these wait for what is to be fetched
         self._fetches = trio.CapacityLimiter(FETCHES_MAX)
+        self.only_reading = (
+            0  # handlers that wait for a remote and are not going to change anything
+        )
         self._past_turn = trio.CapacityLimiter(1)
         self._direct: set[int] = set()  # inodes that O_DIRECT was used on
         self._entry = EntryAttributes()
@@ -363,7 +366,8 @@ class BranchOperations(pyfuse3.Operations):
                 return self._files.read_now(plan)
             return await self._read_elsewhere(plan, self._readers)
         except NotHere:  # threads that wait for a remote keep none of the others waiting
-            return await self._read_elsewhere(plan, self._fetching, self._fetches)
+            with self._reading():
+                return await self._read_elsewhere(plan, self._fetching, self._fetches)
 
     async def _read_elsewhere(
         self, plan: ReadPlan, readers: list[FileReader], limit: trio.CapacityLimiter | None = None
@@ -374,12 +378,21 @@ class BranchOperations(pyfuse3.Operations):
         finally:
             readers.append(reader)
 
-    async def bring(self, absent: NotHere) -> None:
+    async def bring(self, absent: NotHere, *, to_change: bool = False) -> None:
         """Return when an object is here that the loop's thread must not wait for.
 
         Raises RemoteUnavailable, RemoteProblem.
         """
-        await trio.to_thread.run_sync(self._branch.bring, absent.oid, limiter=self._fetches)
+        with nullcontext() if to_change else self._reading():
+            await trio.to_thread.run_sync(self._branch.bring, absent.oid, limiter=self._fetches)
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        self.only_reading += 1
+        try:
+            yield
+        finally:
+            self.only_reading -= 1
 
     @changing()
     def write(self, fh: int, off: int, buf: bytes) -> int:

@@ -224,7 +224,8 @@ class BranchSession:
             return
         with trio.move_on_after(WRITE_BACK_SECONDS) as limit:
             await _in_thread(partial(send_dirty_pages, self._mountpoint, self._st_dev))
-            await self._serving.drained(lambda: self._operations.committing)
+            operations = self._operations
+            await self._serving.drained(lambda: operations.committing + operations.only_reading)
         if limit.cancelled_caught:
             log.warning("%s: the kernel did not write back in time", self._mountpoint)
 

@@ -91,8 +91,8 @@ def _how(repo: Repository, here: Ref, new: ObjectId, *, force: bool) -> How:
     if is_branch:
         raise NotFastForward(
             f"'{label}' has versions here that the remote lacks, and lacks some that are there",
-            hint=f"vfs merge {label} {new.hex()[:12]}, then vfs push; or vfs pull --force gives up "
-            "what is only here",
+            hint=f"vfs merge {here.data_set}@{new.hex()[:12]} into {label}, then vfs push; or "
+            "vfs pull --force gives up what is only here",
         )
     raise NotFastForward(
         f"the tag '{label}' names another version on the remote",

@@ -206,7 +206,7 @@ def test_of_two_who_commit_one_wins_and_the_other_merges(
             push_all(repo)
         assert "vfs pull data@main" in refused.value.hint
         (problem,) = _pull(repo).problems
-        assert f"vfs merge data@main {theirs.hex()[:12]}" in problem.hint
+        assert f"vfs merge data@{theirs.hex()[:12]} into data@main" in problem.hint
         merge(
             repo,
             Order(data_set="data", branch="main"),

@@ -112,7 +112,8 @@ def test_of_two_who_push_one_wins_and_the_other_pulls(
     assert "vfs pull data@main" in refused.value.hint
     result = pull_data(there, place)
     assert isinstance(result.problems[0], NotFastForward)
-    assert "vfs merge data@main " + head(here).hex()[:12] in result.problems[0].hint
+    merging = f"vfs merge data@{head(here).hex()[:12]} into data@main"
+    assert merging in result.problems[0].hint
     assert there.resolve("data", head(here).hex()[:12]).commit == head(here)
     forced = push_all(there, place, force=True)
     assert [one.how for one in forced.moved] == ["forced"]
