@@ -162,7 +162,11 @@ def gc(
     from vfs.repo.gc import Collection, collect, preview
     from vfs.repo.gc.schedule import set_schedule
 
-    with settings.repository(readonly=dry_run) as repo:
+    with settings.repository(readonly=dry_run, cached=True) as repo:
+        if repo.store.is_promised:
+            _check_cache_usage(ctx, is_plain=not (dry_run or compact or auto))
+            _release(repo.store, keep, as_json=as_json)
+            return
         if auto is not None:
             set_schedule(repo.store, None if auto == "off" else auto, keep)
             if as_json:
@@ -191,6 +195,21 @@ def gc(
     elif not dry_run and report.freed_bytes > 0:
         free = output.size(report.freed_bytes)
         note(f"{free} in the store's file are free for what comes next; --compact gives it back")
+
+
+def _check_cache_usage(ctx: click.Context, *, is_plain: bool) -> None:
+    if not is_plain:
+        raise click.UsageError("of a remote's cache, 'vfs gc' takes only --keep and --json", ctx)
+
+
+def _release(cache: Store, keep: int, *, as_json: bool) -> None:
+    from vfs.sync.releasing import release
+
+    released = release(cache, keep, _say_wait)
+    if as_json:
+        output.write_json({"released": released})
+    else:
+        click.echo(f"let go of {output.plural(released, 'object')} that were not pushed")
 
 
 def _compact(store: Store, on_stage: OnStage) -> int:

@@ -252,7 +252,7 @@ class Ingest:
             table = self._env.tables["objects"]
             known = [index for index in mine if _has(txn.get(ids[index], db=table), kind)]
             if self._unpushed is not None:
-                known = [index for index in known if self._unpushed.has_in(txn, ids[index])]
+                known = [index for index in known if self._unpushed.is_sure_in(txn, ids[index])]
             erased = self._erased_in(txn, [ids[index] for index in mine])
         if self._verify:
             known = [index for index in known if self._is_sound(ids[index])]

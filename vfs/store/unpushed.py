@@ -1,19 +1,27 @@
 """Objects of a cache that its remote may not have: those made here, until a push confirmed them.
 
 They are marked in the transaction that stores them, so a kill leaves at worst too many marked. What
-is marked is never evicted (`vfs.store.evicting`).
+is marked is never evicted (`vfs.store.evicting`). A mark may be doubted, as nothing seems to need
+the object any more (`vfs.sync.releasing`): it holds, but nobody new may rely on it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from vfs.errors import CorruptObject
+from vfs.ids import ID_BYTES, ObjectId
+
 if TYPE_CHECKING:
-    from vfs.ids import ObjectId
     from vfs.store.environment import Environment, Txn
 
 TABLE: Final = "unpushed"
+ROWS_AT_ONCE: Final = 5_000
+
+SURE: Final = b""
+DOUBTED: Final = b"\x01"
 
 
 class Unpushed:
@@ -33,19 +41,40 @@ class Unpushed:
         """Say whether an object is marked, as *txn* sees it."""
         return txn.get(oid, db=self._env.tables[TABLE]) is not None
 
+    def is_sure_in(self, txn: Txn, oid: ObjectId) -> bool:
+        """Say whether an object has a mark that is not doubted, as *txn* sees it."""
+        value = txn.get(oid, db=self._env.tables[TABLE])
+        return value is not None and bytes(value) == SURE
+
     def mark_in(self, txn: Txn, oid: ObjectId) -> None:
-        """Mark an object as part of *txn*."""
-        txn.put(oid, b"", db=self._env.tables[TABLE])
+        """Mark an object as part of *txn*; the mark is not doubted any more."""
+        txn.put(oid, SURE, db=self._env.tables[TABLE])
 
-    def forget(self, ids: Iterable[ObjectId]) -> None:
-        """Take marks away, in one transaction: keep them few."""
-        some = list(ids)
+    def change(self, ids: Iterable[ObjectId], old: bytes | None, new: bytes | None) -> int:
+        """Make marks that are *old* (None: whatever they are) *new* (None: take them away).
 
-        def change(txn: Txn) -> None:
+        In bounded transactions. Returns how many there were.
+        """
+        table = self._env.tables[TABLE]
+
+        def change(txn: Txn, some: Sequence[ObjectId]) -> int:
+            changed = 0
             for oid in some:
-                txn.delete(oid, db=self._env.tables[TABLE])
+                value = txn.get(oid, db=table)
+                if value is None or (old is not None and bytes(value) != old):
+                    continue
+                changed += 1
+                if new is None:
+                    txn.delete(oid, db=table)
+                else:
+                    txn.put(oid, new, db=table)
+            return changed
 
-        self._env.write(change)
+        rows = sorted(ids)  # so that rows that share a page come together
+        return sum(
+            self._env.write(partial(change, some=rows[at : at + ROWS_AT_ONCE]))
+            for at in range(0, len(rows), ROWS_AT_ONCE)
+        )
 
     def count(self) -> int:
         """Return how many objects are marked."""
@@ -53,3 +82,9 @@ class Unpushed:
             return 0
         with self._env.read() as txn:
             return int(txn.stat(self._env.tables[TABLE])["entries"])
+
+
+def check_mark(key: bytes, value: memoryview) -> None:
+    """Raise CorruptObject unless a row is a mark."""
+    if len(key) != ID_BYTES or bytes(value) not in (SURE, DOUBTED):
+        raise CorruptObject("a row that is no mark")

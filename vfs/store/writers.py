@@ -91,6 +91,15 @@ class Writers:
         value = number_key(state.generation) + (b"1" if state.has_condemned else b"0")
         txn.put(_KEY, value, db=self._env.tables["meta"])
 
+    def begin_generation(self) -> None:
+        """Have those who announce themselves from now on be of a new generation."""
+
+        def change(txn: Txn) -> None:
+            state = self.state_in(txn)
+            self.put_state(txn, state._replace(generation=state.generation + 1))
+
+        self._env.write(change)
+
     def await_older(self, on_wait: Callable[[], None]) -> None:
         """Return when no writer of an older generation is left; *on_wait* is called if one is."""
         for path, generation in self._files():

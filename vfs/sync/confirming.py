@@ -43,6 +43,6 @@ def confirm(repo: Repository, remote: Remote, commits: Iterable[ObjectId]) -> No
         for _, oid, _ in outgoing(repo.reader, commit, is_settled, names):
             seen.add(oid)
             if len(seen) >= MARKS_AT_ONCE:
-                store.unpushed.forget(seen)
+                store.unpushed.change(seen, None, None)
                 seen.clear()
-    store.unpushed.forget(seen)
+    store.unpushed.change(seen, None, None)

@@ -20,7 +20,7 @@ VFS = [sys.executable, "-m", "vfs"]
 
 
 def fail_with(monkeypatch: pytest.MonkeyPatch, error: BaseException, *args: str) -> Result:
-    def repository(self: command.Settings, *, readonly: bool) -> None:
+    def repository(self: command.Settings, **_: bool) -> None:
         raise error
 
     monkeypatch.setattr(command.Settings, "repository", repository)
@@ -69,7 +69,7 @@ def test_debug_shows_where(monkeypatch: pytest.MonkeyPatch, error: Exception) ->
 def test_debug_and_store_may_stand_behind_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[command.Settings] = []
 
-    def repository(self: command.Settings, *, readonly: bool) -> None:
+    def repository(self: command.Settings, **_: bool) -> None:
         seen.append(self)
         raise NotFound("x")
 

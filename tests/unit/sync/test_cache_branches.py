@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import pytest
@@ -23,19 +23,22 @@ from vfs.errors import NotFastForward, RemoteProblem
 from vfs.ids import ObjectId
 from vfs.remote.files import FileBucket
 from vfs.repo.blobs import FileReader
-from vfs.repo.branches import delete_branch
+from vfs.repo.branches import commit_overlay, delete_branch
+from vfs.repo.fsck import check_store
 from vfs.repo.merge import Order, merge
 from vfs.repo.merge import Source as Version
 from vfs.repo.repository import Repository
 from vfs.store import evicting
 from vfs.store.clock import Clock
+from vfs.store.store import Store
 from vfs.store.unpushed import Unpushed
-from vfs.sync import confirming
+from vfs.sync import confirming, releasing
 from vfs.sync.cache import open_cache, refresh_cache
 from vfs.sync.fetch import Wanted, fetch
 from vfs.sync.ondemand import Patience
 from vfs.sync.pull import PullResult, pull
 from vfs.sync.push import delete_remote_ref, push
+from vfs.sync.releasing import release
 from vfs.sync.remotes import RemotePlace, connected, find_remote
 
 OLD = {"large": os.urandom(4 << 20), "small": b"small" * 100, "dir": {"deep": b"deep"}}
@@ -149,20 +152,20 @@ class _Killed(Exception):
 def test_a_push_that_is_killed_as_it_confirms_leaves_too_many_marks_at_worst(
     cache: Path, monkeypatch: pytest.MonkeyPatch, left: int, tmp_path: Path
 ) -> None:
-    real, forgotten = Unpushed.forget, list[ObjectId]()
+    real, forgotten = Unpushed.change, list[ObjectId]()
 
-    def forget(self: Unpushed, ids: Collection[ObjectId]) -> None:
+    def change(self: Unpushed, ids: Collection[ObjectId], old: None, new: None) -> int:
         if len(forgotten) >= left:
             raise _Killed
         forgotten.extend(ids)
-        real(self, ids)
+        return real(self, ids, old, new)
 
     with open_cache(cache, PATIENT) as repo:
         commit_files(repo, {"one": os.urandom(300_000)})
         commit_files(repo, {"two": b"two"})
         with monkeypatch.context() as patch:
             patch.setattr(confirming, "MARKS_AT_ONCE", 1)
-            patch.setattr(Unpushed, "forget", forget)
+            patch.setattr(Unpushed, "change", change)
             with pytest.raises(_Killed):
                 push_all(repo)
         marked = repo.store.unpushed.count()
@@ -259,3 +262,69 @@ def test_branches_follow_the_remote_unless_something_was_made_here(
             "main": old,
             "mine": old,
         }
+
+
+def test_what_was_written_over_may_go_and_nothing_else(cache: Path) -> None:
+    with open_cache(cache, PATIENT) as repo:
+        commit_files(repo, {"committed": os.urandom(100_000)})
+        write(repo, {"changed": os.urandom(9_000)})
+        before = repo.store.unpushed.count()
+        write(repo, {"changed": os.urandom(8_000)})
+        assert repo.store.unpushed.count() == before + 1
+        assert release(repo.store, keep_s=0) == 1
+        assert release(repo.store, keep_s=0) == 0
+        whole = read_main(repo)
+        evict_all(repo)
+    with open_cache(cache, PATIENT) as repo:
+        commit_files(repo, {"more": b"more"})
+        found = read_main(repo)
+        assert isinstance(found["changed"], bytes)
+        assert len(found["changed"]) == 8_000
+        assert {name: found[name] for name in whole} == whole
+        commit_overlay(repo, "data", "main", message="again")
+        push_all(repo)
+        assert not repo.store.unpushed.count()
+
+
+def test_who_relies_on_what_is_about_to_go_keeps_it(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One looked before it was doubted, and is waited for; one comes after that."""
+    first, second = os.urandom(9_000), os.urandom(9_000)
+    with open_cache(cache, PATIENT) as repo:
+        with repo.store.ingest() as ingest:
+            ids = ingest.add_chunks([first, second])
+        await_older = repo.store.writers.await_older
+
+        def wait(on_wait: Callable[[], None]) -> None:
+            write(repo, {"first": first})
+            await_older(on_wait)
+
+        unneeded, calls = releasing._unneeded, []
+
+        def look(store: Store, since_ns: int) -> set[ObjectId]:
+            found = unneeded(store, since_ns)
+            calls.append(found)
+            if len(calls) == 2:
+                write(repo, {"second": second})
+            return found
+
+        monkeypatch.setattr(repo.store.writers, "await_older", wait)
+        monkeypatch.setattr(releasing, "_unneeded", look)
+        assert release(repo.store, keep_s=0) == 0
+        evict_all(repo)
+        assert calls[0] >= set(ids)
+        assert [repo.reader.get(oid) for oid in ids] == [first, second]
+
+
+def test_a_check_misses_nothing_that_the_remote_has(cache: Path) -> None:
+    with open_cache(cache, PATIENT) as repo:
+        commit_files(repo, {"new": os.urandom(100_000)})
+        write(repo, {"large": b"other", "more": b"more"})
+        evict_all(repo)
+    assert check_store(cache, data=True).damages == []
+    with open_cache(cache, PATIENT) as repo:
+        lost = _chunks(repo, _head(repo), b"new")[0]
+        repo.store.change(lambda txn: txn.delete(lost, db=repo.store.table("objects")))
+    found = " ".join(damage.message for damage in check_store(cache, data=True).damages)
+    assert lost.hex() in found

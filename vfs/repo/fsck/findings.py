@@ -93,6 +93,10 @@ class Findings(ABC):
     def is_pruned(self, commit: ObjectId) -> bool:
         """Say whether the content of a version was removed on purpose."""
 
+    def is_away(self, _oid: ObjectId) -> bool:
+        """Say whether an object is not there, and need not be: a remote has it."""
+        return False
+
     def seen(self) -> Seen:
         """Return an empty map."""
         from vfs.store.scratch import Scratch  # noqa: PLC0415 - seldom needed
@@ -115,8 +119,11 @@ class Findings(ABC):
         self.flaws.setdefault(holder, []).append(Flaw(index, Damage(kind, message)))
 
     def read(self, oid: ObjectId, what: str) -> bytes | None:
-        """Return an object; None, and noted as bad, where it can't be had."""
-        if oid in self.bad:
+        """Return an object; None, and noted as bad, where it can't be had.
+
+        None, too, of one that is away.
+        """
+        if oid in self.bad or self.is_away(oid):
             return None
         try:
             return self.get(oid)

@@ -144,7 +144,8 @@ class References:
             elif len(key) != ID_BYTES or slot is None or slot[0::2] != (oid, oid.hex()):
                 run.found("reference", f"the slot of the commit {key.hex()} is not its own")
             known.add(oid)
-            if oid not in run.bad and run.store.row("objects", oid) is None:
+            is_there = run.store.row("objects", oid) is not None or run.is_away(oid)
+            if oid not in run.bad and not is_there:
                 run.add_bad(oid, f"the commit {oid.hex()} is missing", "commit")
         for ref in self.refs:
             if ref.commit not in known:

@@ -72,6 +72,7 @@ class Run(Findings):
         self.repo = Repository(store)
         self.recorder = recorder
         self.skipped = skipped
+        self._is_promised = store.is_promised
         self.loose: dict[tuple[str, bytes], str] = {}
         """Rows of tables that are damaged, as long as nobody knows which path needs them."""
 
@@ -88,6 +89,11 @@ class Run(Findings):
         except CorruptObject:
             return None  # noted as bad when the index was read
         return None if place is None else (place.kind, place.size)
+
+    def is_away(self, oid: ObjectId) -> bool:
+        if not self._is_promised or self.store.row("objects", oid) is not None:
+            return False
+        return not self.store.unpushed.has(oid)
 
     def is_pruned(self, commit: ObjectId) -> bool:
         return self.store.row("pruned", commit) is not None

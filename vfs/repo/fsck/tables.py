@@ -15,6 +15,7 @@ from vfs.store.layout import Kind, key_number, number_key, unpack_location, unpa
 from vfs.store.numbers import RESERVED
 from vfs.store.pruned import unpack_pruned
 from vfs.store.settings import parse
+from vfs.store.unpushed import check_mark
 
 if TYPE_CHECKING:
     from vfs.repo.fsck.run import Run
@@ -145,6 +146,17 @@ def _setting(_: Run, key: bytes, value: memoryview) -> str:
     return ""
 
 
+def _mark(run: Run, key: bytes, value: memoryview) -> str:
+    try:
+        check_mark(key, value)
+    except CorruptObject as error:
+        return str(error)
+    if run.store.row("objects", key) is None:
+        return f"the object {key.hex()}, which was not pushed yet, is missing"
+    run.count("objects not yet pushed")
+    return ""
+
+
 _CHECKS: Final = {
     "leaves": _leaf,
     "numbers": _number,
@@ -153,4 +165,5 @@ _CHECKS: Final = {
     "erased": _erased,
     "pruned": _pruned,
     "settings": _setting,
+    "unpushed": _mark,
 }

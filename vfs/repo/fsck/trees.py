@@ -235,9 +235,9 @@ class TreeCheck:
     def _chunk_size(self, oid: ObjectId) -> int | None:
         """Return the size of a chunk; None, and noted as bad, where there is none.
 
-        None, too, of one that was erased.
+        None, too, of one that was erased or is away.
         """
-        if oid in self._run.bad or oid in self._run.erased:
+        if oid in self._run.bad or oid in self._run.erased or self._run.is_away(oid):
             return None
         there = self._run.kind_and_size(oid, is_node=False)
         if there is None:

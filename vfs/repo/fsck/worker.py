@@ -151,7 +151,7 @@ def _open(path: Path, line: Line, skipped: set[str]) -> Store | None:
                 on_progress=line.progress,
             )
         line.begin(_HEAD)
-        return None if _HEAD in skipped else Store.open(path, readonly=True)
+        return None if _HEAD in skipped else Store.open(path, readonly=True, partial=True)
     except (VfsError, OSError, struct.error) as error:
         if isinstance(error, VfsError) and not _is_file(path / "data.mdb"):
             line.send("refused", [str(error), error.hint])
