@@ -184,6 +184,26 @@ def _is_fetching(cache: Path) -> bool:
     return bool(_FLOCK.unpack(answer)[0] != fcntl.F_UNLCK)
 
 
+def test_in_the_hub_branches_are_made_and_written_to(
+    source: Path, mount: Mount, tmp_path: Path
+) -> None:
+    hub = mount()
+    assert_same(source, hub / "data@v1")
+    (hub / "data@mine").mkdir()
+    for name in ("main", "mine"):
+        wait_until((hub / f"data@{name}" / ".vfs").exists)
+        (hub / f"data@{name}" / name).write_text(name)
+        (hub / f"data@{name}" / ".vfs" / "commit").write_text(name)
+    vfs("--store", tmp_path / "cache", "push")
+    vfs("--store", tmp_path / "origin", "pull", "data")
+    for name in ("main", "mine"):
+        exported = tmp_path / name
+        vfs("--store", tmp_path / "origin", "export", f"data@{name}", exported)
+        os.removexattr(exported, "trusted.vfs.export")
+        assert_same(exported, hub / f"data@{name}")
+        assert (exported / name).read_text() == name
+
+
 def test_offline_it_is_written_and_committed(source: Path, mount: Mount, tmp_path: Path) -> None:
     vfs("prefetch", *_at(tmp_path), "data@main:large")
     first = mount("data@main")

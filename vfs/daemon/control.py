@@ -247,7 +247,9 @@ def _hub_opener(spec: MountSpec, shown: ShownSlots) -> Callable[[], View]:
         return functools.partial(open_hub, spec.store, shown, spec.patience)
     make = functools.partial(making.ask, spec.store, _requests_name(spec))
     arrivals = Arrivals(spec.store, spec.mountpoint, workers=spec.workers)
-    return functools.partial(open_hub_with_branches, spec.store, make, arrivals, shown)
+    return functools.partial(
+        open_hub_with_branches, spec.store, make, arrivals, shown, spec.patience
+    )
 
 
 def _requests_name(spec: MountSpec) -> str:

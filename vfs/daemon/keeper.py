@@ -254,7 +254,9 @@ class Keeper:
         with suppress(OSError):
             connection, _ = self._requests.accept()
             with connection:
-                task = functools.partial(making.answer, self._spec.store, connection)
+                task = functools.partial(
+                    making.answer, self._spec.store, connection, self._spec.patience
+                )
                 self._helpers.add(self._fork(task, signal.SIGKILL))
 
     def _ended(self, kept: _Kept, status: int) -> None:

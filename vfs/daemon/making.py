@@ -13,13 +13,17 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from vfs.daemon import lockfile, private, sockets
 from vfs.daemon.registry import RUN_DIR
 from vfs.errors import Conflict, InvalidInput, InvalidName, NotPermitted, StoreError, VfsError
 from vfs.fuse.messages import decode_answer, encode_answer, encode_error
 from vfs.model.names import DEFAULT_BRANCH, SEPARATOR
+
+if TYPE_CHECKING:
+    from vfs.repo.repository import Repository
+    from vfs.sync.ondemand import Patience
 
 SECONDS: Final = 20
 """A worker waits no longer, and answers nobody else meanwhile."""
@@ -52,17 +56,20 @@ def ask(store: Path, socket_name: str, name: str) -> None:
     decode_answer(answer)
 
 
-def answer(store: Path, connection: socket.socket) -> None:
-    """Make what is asked for, and say so. In a process of its own."""
+def answer(store: Path, connection: socket.socket, patience: Patience | None = None) -> None:
+    """Make what is asked for, and say so. In a process of its own.
+
+    *patience*: the store is a remote's cache, which is waited for so long.
+    """
     signal.alarm(SECONDS)
     connection.settimeout(SECONDS)
     try:
         name = _name(sockets.read_line(connection, _BYTES_MAX))
         if SEPARATOR in name:
             signal.alarm(DIFFERENCE_SECONDS)
-            make_difference(store, name)
+            make_difference(store, name, patience)
         else:
-            make(store, name)
+            make(store, name, patience)
         said = encode_answer()
     except VfsError as exc:
         said = encode_error(exc)
@@ -80,13 +87,11 @@ def _name(line: bytes) -> str:
     return name
 
 
-def make(path: Path, name: str) -> None:
+def make(path: Path, name: str, patience: Patience | None = None) -> None:
     """Make the data set *name*, or for `data@exp` the branch from data's main. Raises VfsError."""
-    from vfs.repo.repository import Repository  # noqa: PLC0415 - whoever asks needs it not
-
     data_set, at, branch = name.partition("@")
     try:
-        with Repository.open(path) as repository:
+        with _opened(path, patience) as repository:
             if not at:
                 repository.create_data_set(data_set)
                 return
@@ -97,20 +102,29 @@ def make(path: Path, name: str) -> None:
         raise NotPermitted(str(exc), hint=exc.hint) from exc
 
 
-def make_difference(path: Path, name: str) -> None:
+def make_difference(path: Path, name: str, patience: Patience | None = None) -> None:
     """Make `data@<commit>..<commit>` if it is not there. Raises VfsError.
 
     One at a time: who would wait for the same one finds it made, and who can't wait tries again.
     """
-    from vfs.repo import differences  # noqa: PLC0415 - as above
-    from vfs.repo.repository import Repository  # noqa: PLC0415
+    from vfs.repo import differences  # noqa: PLC0415 - whoever asks needs it not
 
     data_set, _, revision = name.partition("@")
     ends = revision.partition(SEPARATOR)[0::2]
-    with _turn(path), Repository.open(path) as repository:
+    with _turn(path), _opened(path, patience) as repository:
         old, new = (repository.resolve(data_set, end).commit for end in ends)
         if differences.Differences(repository.store).find(data_set, old, new) is None:
             differences.make_difference(repository, data_set, old, new)
+
+
+def _opened(path: Path, patience: Patience | None) -> Repository:
+    from vfs.repo.repository import Repository  # noqa: PLC0415 - as above
+
+    if patience is None:
+        return Repository.open(path)
+    from vfs.sync.cache import open_cache  # noqa: PLC0415 - most mounts know no remote
+
+    return open_cache(path, patience)
 
 
 @contextmanager

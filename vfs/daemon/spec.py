@@ -47,14 +47,13 @@ class MountSpec:
             mountpoint = Path(f"/proc/{os.getpid()}/fd/{descriptor}")  # a name of its own
         elif descriptor is None:
             mountpoint = mounts.real_path(mountpoint)
-        is_remote_hub = self.patience is not None and self.target is None
         return replace(
             self,
             store=self.store.resolve(),
             mountpoint=mountpoint,
             descriptor=descriptor,
             workers=max(1, self.workers),
-            read_only=self.read_only or is_remote_hub or wants_read_only(self.options),
+            read_only=self.read_only or wants_read_only(self.options),
         )
 
     @property

@@ -11,17 +11,21 @@ import os
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from vfs.errors import Conflict, NoData, NotFound, ReadOnly, StaleHandle, StoreError
 from vfs.fs.attrs import Attr
 from vfs.fs.hub import NAMES_TIMEOUT, Hub
 from vfs.fs.nodes import ROOT, is_name, name_node, position
 from vfs.fs.past import Subject
+from vfs.fs.snapshot import open_shown
 from vfs.model.names import DEFAULT_BRANCH
 from vfs.repo.repository import Repository
 from vfs.store.refs import Ref
 from vfs.store.shown import ShownSlots
+
+if TYPE_CHECKING:
+    from vfs.sync.ondemand import Patience
 
 log = logging.getLogger(__name__)
 
@@ -229,7 +233,14 @@ class HubWithBranches(Hub):
 
 
 def open_hub_with_branches(
-    store: Path, make: Make, is_mounted: IsMounted, shown: ShownSlots | None = None
+    store: Path,
+    make: Make,
+    is_mounted: IsMounted,
+    shown: ShownSlots | None = None,
+    patience: Patience | None = None,
 ) -> HubWithBranches:
-    """Open a store and return its hub. Not to be held over a fork."""
-    return HubWithBranches(Repository.open(store, readonly=True), make, is_mounted, shown)
+    """Open a store, or with *patience* a remote's cache, and return its hub.
+
+    Not to be held over a fork.
+    """
+    return HubWithBranches(open_shown(store, patience), make, is_mounted, shown)
