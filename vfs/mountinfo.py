@@ -43,9 +43,13 @@ def mounts() -> list[Mount]:
 
 
 def mount_of(path: Path) -> Mount | None:
-    """Return the mount that *path* (absolute, no symlinks) is in, the innermost. Raises OSError."""
-    found = [m for m in mounts() if path.is_relative_to(m.mountpoint)]
-    return max(reversed(found), key=lambda m: len(m.mountpoint), default=None)
+    """Return the mount that *path* is in. Raises OSError."""
+    fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    try:
+        number = mount_number(fd)
+    finally:
+        os.close(fd)
+    return next((mount for mount in mounts() if mount.number == number), None)
 
 
 def parse(mountinfo: bytes) -> Iterator[Mount]:

@@ -121,6 +121,9 @@ def gc(
     mounted. All else goes: contents, and older lines of reference logs. Interrupted imports leave
     contents, too.
 
+    In the cache of a remote it lets go of what was written, never pushed, and is not needed any
+    more. JSON there: released (objects).
+
     The store may be in use meanwhile. Imports and commits that began before are waited for; new
     ones go on. To be interrupted or killed does no harm: the next 'vfs gc' goes on.
 

@@ -30,8 +30,8 @@ def _store_here() -> Path:
     if "VFS_STORE" not in os.environ:
         from vfs.mountinfo import mount_of
 
-        with suppress(OSError):  # the directory was removed
-            mount = mount_of(Path.cwd())
+        with suppress(OSError):  # no /proc
+            mount = mount_of(Path())
             if mount is not None and mount.ours:
                 return Path(mount.source)
     return default_store()

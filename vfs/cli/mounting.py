@@ -63,6 +63,10 @@ def default_workers() -> int:
         ("In a container or a service: do not return", "vfs mount --foreground /mnt"),
         ("Serve a FUSE device that a helper has mounted", "vfs mount -f data@v3 /dev/fd/5"),
         ("A remote's version, fetched as it is read", "vfs mount --remote origin data@v3 /mnt"),
+        (
+            "Work on a remote's branch without a clone",
+            "vfs mount --remote URL data@main /mnt && cd /mnt",
+        ),
         ("End it", "vfs umount /mnt"),
     ),
 )
@@ -170,9 +174,11 @@ def mount(
     All else is read-only. Files and directories that two versions share have the same inode
     number, so diff -r skips them and du counts them once.
 
-    With --remote, versions that are on a remote are shown at once, read-only, and fetched as they
-    are read. What was fetched is kept, and shared by all mounts of the cache. A reader gets an
-    error when the remote does not answer in time; who reads later asks again.
+    With --remote, versions that are on a remote are shown at once, and fetched as they are read.
+    What was fetched is kept, and shared by all mounts of the cache. A reader gets an error when the
+    remote does not answer in time; who reads later asks again. Branches are written to as any
+    other. 'vfs commit' makes versions in the cache, which stay there until 'vfs push' has sent
+    them; commands in a directory of the mount use the cache by themselves.
 
     The mount is served in the background until 'vfs umount MOUNTPOINT'. A mount whose server was
     killed is cleared first.

@@ -101,7 +101,7 @@ def stats(settings: Settings, /, as_json: bool) -> None:
     """
     from vfs.repo.stats import store_stats
 
-    with settings.repository(readonly=True) as repo:
+    with settings.repository(readonly=True, cached=True) as repo:
         found = store_stats(repo)
     if as_json:
         output.write_json(_record(found))
