@@ -12,7 +12,6 @@ import random
 import statistics
 import subprocess
 import sys
-import tarfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -111,7 +110,7 @@ def two_versions(bench: Bench, count: int) -> None:
 def huge_directory(bench: Bench, count: int) -> None:
     """One directory of very many files, and a change of one of them."""
     archive = bench.work / "huge.tar"
-    write_tar(archive, count)
+    make_data.archive(archive, (f"huge/f{number:07}" for number in range(count)))
     bench.store()
     bench.import_(archive, "data", "v1")
     archive.unlink()
@@ -151,18 +150,6 @@ def walk_twice(bench: Bench, count: int) -> None:
             bench.results.add(f"find of {count:,} files, {times}", seconds, "s")
             rss = measure.largest_rss_anon(pid)
             bench.results.add("   largest RssAnon of the mount", rss / MIB, "MiB", 250)
-
-
-def write_tar(path: Path, count: int) -> None:
-    """Write an archive of `huge/f0000000` and so on, each with a few bytes of its own."""
-    member = tarfile.TarInfo()
-    member.mtime = make_data.EPOCH_NS // 10**9
-    with path.open("wb") as file:
-        for number in range(count):
-            body = b"%d\n" % (number * 7919)
-            member.name, member.size = f"huge/f{number:07}", len(body)
-            file.write(member.tobuf(tarfile.USTAR_FORMAT) + body.ljust(512, b"\0"))
-        file.write(bytes(1024))
 
 
 def growing_table(bench: Bench, megabytes: int) -> None:

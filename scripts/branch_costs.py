@@ -10,8 +10,7 @@ import os
 import statistics
 import subprocess
 import sys
-import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
@@ -135,33 +134,23 @@ def take(
 
 
 def make_store(work: Path, store: Path, files: int) -> None:
-    """Make a store whose data set `data` has so many files of a few bytes."""
+    """Make a store whose data set `data` has so many files of a few bytes, in many directories."""
+    per_directory = max(1, min(PER_DIRECTORY, files // (2 * CHANGED)))
+    numbers = range(files)
+    store_of(work, store, (f"d{number // per_directory:04}/f{number:07}" for number in numbers))
+
+
+def store_of(work: Path, store: Path, names: Iterable[str]) -> None:
+    """Make a store whose data set `data` has files with these names."""
     archive = work / "files.tar"
-    write_tar(archive, files)
+    make_data.archive(archive, names)
     peer = VfsBranch(work)
     peer.home.mkdir()
     peer.env["VFS_STORE"] = str(store)
-    commands: list[Command] = [*peer.init_commands(), ["import", archive, "data", "-m", "files"]]
-    for command in commands[:-1]:
+    importing: Command = [*peer.command, "import", archive, "data", "-m", "files"]
+    for command in (*peer.init_commands(), importing):
         subprocess.run(command, env=peer.env, check=True, stdout=subprocess.DEVNULL)
-    subprocess.run(
-        [*peer.command, *commands[-1]], env=peer.env, check=True, stdout=subprocess.DEVNULL
-    )
     archive.unlink()
-
-
-def write_tar(path: Path, count: int) -> None:
-    """Write an archive of `d0000/f0000000` and so on, each with a few bytes of its own."""
-    member = tarfile.TarInfo()
-    member.mtime = make_data.EPOCH_NS // 10**9
-    per_directory = max(1, min(PER_DIRECTORY, count // (2 * CHANGED)))
-    with path.open("wb") as file:
-        for number in range(count):
-            body = b"%d\n" % (number * 7919)
-            member.name = f"d{number // per_directory:04}/f{number:07}"
-            member.size = len(body)
-            file.write(member.tobuf(tarfile.USTAR_FORMAT) + body.ljust(512, b"\0"))
-        file.write(bytes(1024))
 
 
 def making(branch: Branch, costs: Costs) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import os
 import random
-from collections.abc import Iterator
+import tarfile
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 MIB = 1024 * 1024
@@ -29,6 +30,18 @@ def small_files(root: Path, count: int, *, size: int = 4096, per_directory: int 
         directory.mkdir(parents=True)
         for number in range(start, min(count, start + per_directory)):
             write(directory / f"f{number:07}", rng.randbytes(size).translate(TEXT))
+
+
+def archive(path: Path, names: Iterable[str]) -> None:
+    """Make a tar archive of files with these names, each with a few bytes of its own."""
+    member = tarfile.TarInfo()
+    member.mtime = EPOCH_NS // 10**9
+    with path.open("wb") as file:
+        for number, name in enumerate(names):
+            body = b"%d\n" % (number * 7919)
+            member.name, member.size = name, len(body)
+            file.write(member.tobuf(tarfile.USTAR_FORMAT) + body.ljust(512, b"\0"))
+        file.write(bytes(1024))
 
 
 def large_file(path: Path, mebibytes: int, *, seed: int = 2) -> None:

@@ -1,0 +1,1 @@
+"""The parts of `bench_growth`: a module for each thing that grows."""
