@@ -18,6 +18,9 @@ from vfs.store.layout import Kind
 PACK_RAW_BYTES: Final = 32 << 20
 """Objects of a pack, before compression."""
 
+PACK_OBJECTS: Final = 100_000
+"""Objects of a pack at most, about: each takes some 350 bytes of memory until it is written."""
+
 NODES_BYTES: Final = 128 << 10
 """Of a segment of nodes: who wants one wants its neighbours, but not half a megabyte of them."""
 
@@ -83,7 +86,7 @@ class PackBuilder:
     @property
     def is_full(self) -> bool:
         """Say whether nothing more should go into it."""
-        return self.size >= PACK_RAW_BYTES
+        return self.size >= PACK_RAW_BYTES or len(self.keys) >= PACK_OBJECTS
 
     def merge(self, other: PackBuilder) -> None:
         """Take what another one holds, behind what is here."""
