@@ -50,7 +50,7 @@ class Slow:
         self._wait()
         return self._bucket.get(name, most=most)
 
-    def get_range(self, name: str, start: int, length: int) -> bytes:
+    def get_range(self, name: str, start: int, length: int) -> bytes | memoryview:
         self._wait()
         return self._bucket.get_range(name, start, length)
 

@@ -15,7 +15,6 @@ from typing import Final
 
 from vfs.daemon.children import ended, how, kill
 from vfs.daemon.crashes import CrashPolicy
-from vfs.daemon.linux import set_process_name
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +44,7 @@ class Companion:
         now = time.monotonic()
         status = ended(self._pid) if self._pid else None
         if status is not None:
-            log.warning("process %d, which keeps the branches, %s", self._pid, how(status))
+            log.warning("process %d, beside the workers, %s", self._pid, how(status))
             self._pid = 0
             verdict = self._policy.died(now, killed=status == -signal.SIGKILL, was_ready=True)
             self.due = now + (PATIENCE_SECONDS if verdict.give_up else verdict.delay_seconds)
@@ -72,7 +71,6 @@ class Companion:
         self._pid = 0
 
     def _run(self) -> int:
-        set_process_name("vfs-branches")
         parent = os.getppid()
         self._task(lambda: os.kill(parent, READY))
         return 0

@@ -6,16 +6,18 @@ import functools
 import logging
 import os
 import time
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from vfs import mountinfo
 from vfs.daemon import collecting, counting, logs, making, mounts, notify, registry, sockets
+from vfs.daemon.ahead import fetch_ahead
 from vfs.daemon.arrivals import Arrivals
 from vfs.daemon.checks import check
+from vfs.daemon.linux import set_process_name
 from vfs.daemon.registry import Record
 from vfs.daemon.spec import MountSpec
 from vfs.errors import MountProblem, VfsError
@@ -65,15 +67,26 @@ def mount(spec: MountSpec) -> None:
         log.warning("branches are shown read-only: %s", hindrance)
         spec = replace(spec, read_only=True)
     shown = ShownSlots(spec.store, registry.mount_id(str(spec.mountpoint)))
+    with _with_hints(spec) as spec:
+        _mount(spec, shown)
+
+
+def _mount(spec: MountSpec, shown: ShownSlots) -> None:
     what = _find_out(spec, shown)
     if isinstance(what, BranchName):
         spec = replace(spec, target=Target(what.data_set, what.name), workers=1)
         _start(spec, functools.partial(_run_branch, spec, what), writable=True)
         return
     clean = functools.partial(_keep_house, spec)
-    keep = functools.partial(_keep_branches, spec)
+    serve(spec, what, housekeeping=clean, companion=_companion(spec), shown=shown)
+
+
+def _companion(spec: MountSpec) -> Task | None:
+    """Return what runs beside the workers, if anything does."""
+    if spec.patience is not None:
+        return None if spec.patience.offline else functools.partial(fetch_ahead, spec)
     is_hub = spec.target is None and not spec.read_only
-    serve(spec, what, housekeeping=clean, companion=keep if is_hub else None, shown=shown)
+    return functools.partial(_keep_branches, spec) if is_hub else None
 
 
 def serve(
@@ -144,10 +157,11 @@ def _run_view(
     from vfs.fuse.session import Session  # noqa: PLC0415
 
     mountpoint = str(spec.mountpoint)
+    has_branches = companion is not None and spec.patience is None
     pages = counting.shared(spec.store, mountpoint, spec.workers)
     with watched_signals(), shown or nullcontext(), pages as counted:
         supervisor = Supervisor(
-            Session(spec.libfuse_mountpoint, spec.libfuse_options(writable=companion is not None)),
+            Session(spec.libfuse_mountpoint, spec.libfuse_options(writable=has_branches)),
             mountpoint,
             open_view,
             workers=spec.workers,
@@ -176,6 +190,8 @@ def _keep_branches(spec: MountSpec, ready: Callable[[], None]) -> None:
     from vfs.daemon.branch import Place  # noqa: PLC0415 - as above
     from vfs.daemon.keeper import Keeper  # noqa: PLC0415
 
+    set_process_name("vfs-branches")
+
     def wanted(rows: list[Row]) -> list[tuple[Place, str]]:
         return [
             (
@@ -188,6 +204,18 @@ def _keep_branches(spec: MountSpec, ready: Callable[[], None]) -> None:
 
     with sockets.listening(spec.store, _requests_name(spec)) as requests:
         Keeper(_branch_spec(spec, nested=True), wanted, ready=ready, requests=requests).run()
+
+
+@contextmanager
+def _with_hints(spec: MountSpec) -> Iterator[MountSpec]:
+    """Give *spec* with a way from workers to the process that fetches ahead, where there is one."""
+    if spec.patience is None or spec.patience.offline:
+        yield spec
+        return
+    from vfs.sync.hints import Hints  # noqa: PLC0415 - most mounts know no remote
+
+    with Hints() as hints:
+        yield replace(spec, patience=replace(spec.patience, hints=hints))
 
 
 def _branch_spec(spec: MountSpec, *, nested: bool) -> BranchSpec:

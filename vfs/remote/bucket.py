@@ -39,8 +39,11 @@ class Bucket(Protocol):
     def get(self, name: str, *, most: int) -> bytes:
         """Return a whole object of at most *most* bytes. Raises NotFound, RemoteProblem."""
 
-    def get_range(self, name: str, start: int, length: int) -> bytes:
-        """Return exactly *length* bytes from *start*. Raises NotFound, RemoteProblem."""
+    def get_range(self, name: str, start: int, length: int) -> bytes | memoryview:
+        """Return exactly *length* bytes from *start*. Raises NotFound, RemoteProblem.
+
+        As they came, without a copy where that can be: they are megabytes, and many.
+        """
 
     def put(self, name: str, data: bytes) -> bool:
         """Write an object unless there is one; say whether it was written.
@@ -97,7 +100,7 @@ class Retrying:
     def get(self, name: str, *, most: int) -> bytes:
         return self._retry(lambda: self._bucket.get(name, most=most))
 
-    def get_range(self, name: str, start: int, length: int) -> bytes:
+    def get_range(self, name: str, start: int, length: int) -> bytes | memoryview:
         return self._retry(lambda: self._bucket.get_range(name, start, length))
 
     def put(self, name: str, data: bytes) -> bool:

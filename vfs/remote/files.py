@@ -38,13 +38,13 @@ class FileBucket:
 
     def get_range(self, name: str, start: int, length: int) -> bytes:
         with self._translated(name), (self._root / name).open("rb", buffering=0) as file:
-            data = bytearray()
+            data = os.pread(file.fileno(), length, start)
             while len(data) < length:
                 part = os.pread(file.fileno(), length - len(data), start + len(data))
                 if not part:
                     raise RemoteProblem(f"'{name}' ends before byte {start + length:,}")
                 data += part
-        return bytes(data)
+        return data
 
     def put(self, name: str, data: bytes) -> bool:
         path = self._root / name

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import struct
+from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -31,6 +32,7 @@ _HEAD: Final = struct.Struct("<8s32sQII")  # magic, pack, its size, segments, ob
 _SEGMENT: Final = struct.Struct("<IIIB")  # start, stored, raw, compressed
 _OBJECT: Final = struct.Struct("<32sBIII")  # id, kind, segment, offset, size
 _START: Final = struct.Struct(">Q37x")  # of an object: how its id begins
+_NUMBER: Final = struct.Struct("<33xI8x")  # of an object: its segment
 _KEY_BYTES: Final = ID_BYTES
 _UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _HEX: Final = re.compile(r"[0-9a-f]{64}")
@@ -153,6 +155,7 @@ class PackIndex:
         if magic != _INDEX_MAGIC or named != pack or end + ID_BYTES != len(data):
             raise RemoteProblem(f"'{name}' on the remote is no index of that pack")
         self._segments = segments
+        self._by_segment: dict[int, array[int]] = {}
 
     def find(self, oid: ObjectId, *, is_node: bool) -> Place | None:
         """Return where an object is; a node counts only as one. Raises RemoteProblem."""
@@ -177,20 +180,29 @@ class PackIndex:
     def within(self, start: int, end: int) -> list[tuple[ObjectId, Place]]:
         """Return the objects of the segments that begin in [start, end) of the pack.
 
-        Looks at all of the index. Raises RemoteProblem.
+        Looks at all of the index the first time. Raises RemoteProblem.
         """
+        if not self._by_segment:
+            self._by_segment = self._sorted_by_segment()
         heads = self._data[_HEAD.size : self._objects]
-        numbers = {
-            number
-            for number, (at, *_) in enumerate(_SEGMENT.iter_unpack(heads))
-            if start <= at < end
-        }
+        found = []
+        for number, (at, *_) in enumerate(_SEGMENT.iter_unpack(heads)):
+            if start <= at < end:
+                for one in self._by_segment.get(number, ()):
+                    here = self._objects + one * _OBJECT.size
+                    oid, kind, _, offset, size = _OBJECT.unpack_from(self._data, here)
+                    found.append((ObjectId(oid), self._place(kind, number, offset, size)))
+        return found
+
+    def _sorted_by_segment(self) -> dict[int, array[int]]:
+        """Return which objects each segment has, 4 bytes for each."""
         objects = self._data[self._objects : self._objects + self.count * _OBJECT.size]
-        return [
-            (ObjectId(oid), self._place(kind, number, offset, size))
-            for oid, kind, number, offset, size in _OBJECT.iter_unpack(objects)
-            if number in numbers
-        ]
+        found: dict[int, array[int]] = {}
+        for one, (number,) in enumerate(_NUMBER.iter_unpack(objects)):
+            if number not in found:
+                found[number] = array("I")
+            found[number].append(one)
+        return found
 
     def ids(self) -> Iterator[tuple[ObjectId, Kind]]:
         """Yield the objects, ascending by id."""

@@ -36,12 +36,24 @@ CACHE_BYTES: Final = 32 << 20  # segments of nodes: their neighbours are asked f
 
 
 class Arrived(NamedTuple):
-    """What came of one segment, verified."""
+    """What came of one segment, verified. Its bytes are a view of all that one request fetched."""
 
     parts: list[Part]  # that were asked for, in the order in which they lie there
-    stored: bytes  # the segment as it came
-    raw: bytes  # before compression
+    kinds: list[Kind]  # of these
+    stored: bytes | memoryview  # the segment as it came
+    raw: bytes | memoryview  # before compression
     compressed: bool
+
+    def data(self, part: Part) -> bytes:
+        """Return a copy of one object."""
+        return bytes(self.raw[part.offset : part.offset + part.size])
+
+    def only(self, oid: ObjectId) -> Arrived | None:
+        """Return this as if one object of it had been asked for; None where it was not."""
+        for part, kind in zip(self.parts, self.kinds, strict=True):
+            if part.oid == oid:
+                return self._replace(parts=[part], kinds=[kind])
+        return None
 
 
 Handle: TypeAlias = Callable[[Arrived], None]
@@ -101,11 +113,13 @@ class RemoteObjects:
             else:
                 missing.append((oid, place))
         ranges = _ranges(missing)
-        answers = self._workers.in_order(self._read, ranges)
+        answers = self._workers.in_order(self._arrived, ranges)
         for wanted, segments in zip(ranges, answers, strict=True):
-            for member, raw in zip(wanted.members, segments, strict=True):
-                self._segments.put((wanted.pack, member.segment.start), raw, len(raw))
-                found.update(_taken(member, raw))
+            for member, one in zip(wanted.members, segments, strict=True):
+                self._segments.put(
+                    (wanted.pack, member.segment.start), bytes(one.raw), len(one.raw)
+                )
+                found.update((part.oid, one.data(part)) for part in one.parts)
         return found
 
     def get(self, oid: ObjectId) -> bytes | None:
@@ -118,7 +132,8 @@ class RemoteObjects:
             window = self.window(oid)
             if window is None:
                 return None
-            return next(data for _, found, data in self._read_all([window.wanted]) if found == oid)
+            (arrived,) = self._read_all([window.wanted])
+            return arrived.data(arrived.parts[0])
 
         return self._again(read)
 
@@ -177,7 +192,7 @@ class RemoteObjects:
         ]
         return Window(place.pack, start, (oid, place), around)
 
-    def read_window(self, window: Window) -> list[tuple[Kind, ObjectId, bytes]]:
+    def read_window(self, window: Window) -> list[Arrived]:
         """Return what a window holds as it lies there, or where that is damaged its object alone.
 
         Meant for any thread. Raises RemoteProblem, RemoteUnavailable.
@@ -187,17 +202,15 @@ class RemoteObjects:
         except RemoteProblem:
             return self._read_all([window.wanted])
 
-    def _read_all(
-        self, objects: Sequence[tuple[ObjectId, Place]]
-    ) -> list[tuple[Kind, ObjectId, bytes]]:
-        return [one for wanted in _ranges(objects) for one in self._read_range(wanted)]
+    def _read_all(self, objects: Sequence[tuple[ObjectId, Place]]) -> list[Arrived]:
+        return [one for wanted in _ranges(objects) for one in self._arrived(wanted)]
 
     def _read_range(self, wanted: _Range) -> list[tuple[Kind, ObjectId, bytes]]:
         """Return the objects of a range. Runs in pool threads."""
         return [
-            (place.kind, oid, raw[place.offset : place.offset + place.size])
-            for member, raw in zip(wanted.members, self._read(wanted), strict=True)
-            for oid, place in member.objects
+            (kind, part.oid, one.data(part))
+            for one in self._arrived(wanted)
+            for kind, part in zip(one.kinds, one.parts, strict=True)
         ]
 
     def _hand_over(self, wanted: _Range, handle: Handle) -> None:
@@ -221,15 +234,12 @@ class RemoteObjects:
         except NotFound as error:
             raise RemoteProblem(f"the remote is damaged: {error}") from error
 
-    def _read(self, wanted: _Range) -> list[bytes]:
-        """Return the segments of a range, decompressed and verified. Runs in pool threads."""
-        return [one.raw for one in self._arrived(wanted)]
-
     def _arrived(self, wanted: _Range) -> list[Arrived]:
+        """Return the segments of a range, decompressed and verified. Runs in pool threads."""
         name, length = pack_name(wanted.pack), wanted.end - wanted.start
 
         def read() -> list[Arrived]:
-            data = self._bucket.get_range(name, wanted.start, length)
+            data = memoryview(self._bucket.get_range(name, wanted.start, length))
             try:
                 return [_verified(member, wanted.start, data) for member in wanted.members]
             except CorruptObject as error:
@@ -264,14 +274,12 @@ def _ranges(wanted: Iterable[tuple[ObjectId, Place]]) -> list[_Range]:
     return ranges
 
 
-def _verified(member: _Member, start: int, data: bytes) -> Arrived:
+def _verified(member: _Member, start: int, data: memoryview) -> Arrived:
     """Return a segment whose wanted objects are what their ids say. Raises CorruptObject."""
     _, stored, raw, compressed = member.segment
     at = member.segment.start - start
     body = data[at : at + stored]
     parts = [Part(place.offset, place.size, oid) for oid, place in member.objects]
-    return Arrived(parts, body, verified(body, parts, raw=raw, compressed=compressed), compressed)
-
-
-def _taken(member: _Member, raw: bytes) -> list[tuple[ObjectId, bytes]]:
-    return [(oid, raw[place.offset : place.offset + place.size]) for oid, place in member.objects]
+    kinds = [place.kind for _, place in member.objects]
+    whole = verified(body, parts, raw=raw, compressed=compressed)
+    return Arrived(parts, kinds, body, whole, compressed)

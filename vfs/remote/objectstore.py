@@ -73,9 +73,9 @@ class ObjectStoreBucket:
             raise RemoteUnavailable(f"'{name}' came incomplete")
         return data
 
-    def get_range(self, name: str, start: int, length: int) -> bytes:
+    def get_range(self, name: str, start: int, length: int) -> memoryview:
         with self._translated(name):
-            data = bytes(self._client.get_range(self._store, name, start=start, length=length))
+            data = memoryview(self._client.get_range(self._store, name, start=start, length=length))
         if len(data) != length:
             raise RemoteProblem(f"'{name}' ends before byte {start + length:,}")
         return data

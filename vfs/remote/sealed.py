@@ -104,7 +104,7 @@ class SealedBucket:
         with self._lock:
             head = self._heads.get(name)
         if head is None:
-            head = self._sealer.head(name, self._bucket.get_range(sealed, 0, HEAD_BYTES))
+            head = self._sealer.head(name, bytes(self._bucket.get_range(sealed, 0, HEAD_BYTES)))
             with self._lock:
                 self._heads.put(name, head)
         return head

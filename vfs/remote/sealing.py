@@ -48,7 +48,7 @@ class Opened(NamedTuple):
     cipher: AESGCM
     size: int  # bytes, without what pads it
 
-    def blocks(self, first: int, data: bytes) -> bytes:
+    def blocks(self, first: int, data: bytes | memoryview) -> bytes:
         """Return what blocks from number *first* on hold. Raises CorruptObject."""
         last = -(-padded_size(self.size) // BLOCK_BYTES) - 1
         step, view = BLOCK_BYTES + TAG_BYTES, memoryview(data)

@@ -205,7 +205,7 @@ class Ingest:
             )
         return oid
 
-    def add_segment(self, segment: Segment, raw: bytes) -> None:
+    def add_segment(self, segment: Segment, raw: bytes | memoryview) -> None:
         """Add a segment of chunks as it was stored elsewhere; *raw* is it before compression.
 
         The caller has compared *raw* with the ids. Where some of the chunks are here already, the
@@ -402,7 +402,7 @@ def _grouped(
     return groups
 
 
-def _only(indices: Sequence[int], segment: Segment, raw: bytes) -> Segment:
+def _only(indices: Sequence[int], segment: Segment, raw: bytes | memoryview) -> Segment:
     """Return a segment of some of the objects of another one, which is *raw* before compression."""
     ends = list(accumulate(size for _, size in segment.objects))
     objects = [segment.objects[index] for index in indices]

@@ -18,7 +18,7 @@ class Segment(NamedTuple):
     kind: Kind
     objects: Sequence[tuple[ObjectId, int]]  # ids and sizes
     raw: int
-    body: bytes
+    body: bytes | memoryview
     compressed: bool
     leaf: bytes | None  # a tree leaf's bytes: its inode numbers are registered with it
 
@@ -70,9 +70,25 @@ class Pack:
 
     def put_blocks(self, txn: Txn, blocks: Table, first: int) -> int:
         """Write the segments to blocks from number *first* on; return the number after the last."""
-        body = memoryview(self.body())
-        for at in range(0, len(body), BLOCK_BYTES):
-            value = body[at : at + BLOCK_BYTES]
+        for value in self._blocks():
             txn.put(number_key(first), value, db=blocks, append=True)
             first += 1
         return first
+
+    def _blocks(self) -> Iterator[bytes | memoryview]:
+        """Yield the segments as blocks; most are part of one segment, and not copied."""
+        begun: list[bytes | memoryview] = []
+        room = BLOCK_BYTES
+        for segment in self.segments:
+            body = memoryview(segment.body)
+            at = 0
+            while at < len(body):
+                part = body[at : at + room]
+                at += len(part)
+                room -= len(part)
+                begun.append(part)
+                if not room:
+                    yield part if len(begun) == 1 else b"".join(begun)
+                    begun, room = [], BLOCK_BYTES
+        if begun:
+            yield b"".join(begun)

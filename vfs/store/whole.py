@@ -64,12 +64,13 @@ def is_whole(parts: Sequence[Part], raw: int) -> bool:
 
 def verified(
     stored: bytes | memoryview, parts: Sequence[Part], *, raw: int, compressed: bool
-) -> bytes:
+) -> bytes | memoryview:
     """Return a segment before compression, all of *parts* being what their ids say.
 
-    Raises CorruptObject, also for bytes behind the end of a compressed one.
+    Of one that is not compressed it is *stored* itself. Raises CorruptObject, also for bytes behind
+    the end of a compressed one.
     """
-    data = decompress(stored, raw, exact=True) if compressed else bytes(stored)
+    data = decompress(stored, raw, exact=True) if compressed else stored
     view = memoryview(data)
     for offset, size, oid in parts:
         if object_id(view[offset : offset + size]) != oid:

@@ -25,7 +25,9 @@ from vfs.sync.fetch import ROWS_AT_ONCE, Wanted, known_data_sets, ref_heads
 from vfs.sync.following import follow
 from vfs.sync.ondemand import LIMIT_BYTES, OnDemand, Patience, Source
 from vfs.sync.push import tracked
+from vfs.sync.readahead import ReadAhead
 from vfs.sync.remotes import DEFAULT, RemotePlace, adopt
+from vfs.sync.windows import Windows
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from vfs.remote.bucket import Bucket
     from vfs.remote.secrets import MasterKey
     from vfs.store.environment import Txn
+    from vfs.sync.hints import Hints
 
 
 def default_cache(url: str) -> Path:
@@ -58,6 +61,19 @@ def open_cache(
     except BaseException:
         store.close()
         raise
+
+
+def fetch_ahead(path: Path, patience: Patience, hints: Hints, ready: Callable[[], None]) -> None:
+    """Fetch into a cache what *hints* tell of, until this process is ended, whenever that is.
+
+    Calls *ready* when it listens. Raises StoreError where there is no cache.
+    """
+    with Store.open(path, partial=True) as store:
+        source = _source(store, patience)
+        ahead = ReadAhead(Windows(store, source.uuid, source.limit, source.bucket))
+        ready()
+        for ids, now in hints.heard():
+            ahead.expect(ids, now=now)
 
 
 def make_cache(path: Path, place: RemotePlace, limit: int | None = None) -> MasterKey | None:

@@ -2,7 +2,8 @@
 
 Such a store has the setting "promised": what it lacks, the remote has. Several processes read
 through it. Each fetches what it misses itself, in windows of packs on a fixed grid
-(`vfs.sync.windows`), and what is going to be read before it is missed (`vfs.sync.readahead`).
+(`vfs.sync.windows`); what is going to be read one other process fetches before it is missed
+(`vfs.sync.hints`, `vfs.sync.readahead`).
 """
 
 from __future__ import annotations
@@ -20,7 +21,6 @@ from vfs.remote.objects import WINDOW_BYTES
 from vfs.remote.parallel import Workers
 from vfs.remote.unlocking import unlocked
 from vfs.remote.urls import open_bucket
-from vfs.sync.readahead import ReadAhead
 from vfs.sync.windows import Windows
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from vfs.remote.objects import Window
     from vfs.remote.secrets import MasterKey
     from vfs.store.store import Store
+    from vfs.sync.hints import Hints
 
 T = TypeVar("T")
 
@@ -38,7 +39,10 @@ LIMIT_BYTES: Final = 20 << 30
 REST_SECONDS: Final = 2.0
 """So long after a failure nothing is asked for: who reads what is here waits behind nobody."""
 
-_TURN_SECONDS: Final = 0.005  # between two looks at whether somebody else is done
+SOON_SECONDS: Final = 1.0
+"""As long another process has to bring what is missing, before a reader sees to it itself."""
+
+_LOOK_SECONDS: Final = 0.002  # between two looks at whether it came: 20 us each
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +55,8 @@ class Patience:
     offline: bool = False  # not at all
     key: MasterKey | None = field(default=None, repr=False)
     """Of an encrypted remote. Processes of a mount have it from the one that forked them."""
+    hints: Hints | None = field(default=None, repr=False, compare=False)
+    """Where to tell what is going to be read; None: it is fetched when it is missed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,15 +86,15 @@ class OnDemand:
     ) -> None:
         self._source = source
         self._patience = patience
-        self._has = store.object_size
         self._windows = Windows(store, source.uuid, source.limit, lambda: open_source(source))
-        self._ahead = ReadAhead(self._windows)
         self._rests_until = 0.0
+        self._late: set[threading.Thread] = set()  # that nobody waits for any more
 
     @property
     def is_working(self) -> bool:
         """Say whether threads of this process are at work, which need the interpreter's lock."""
-        return self._ahead.is_working
+        self._late = {thread for thread in self._late if thread.is_alive()}
+        return bool(self._late)
 
     def touched(self, block: int) -> None:
         """Note that somebody read from a block."""
@@ -96,7 +102,6 @@ class OnDemand:
 
     def close(self) -> None:
         """Store nothing any more."""
-        self._ahead.close()
         self._windows.close()
 
     def __call__(self, oid: ObjectId) -> None:
@@ -111,6 +116,8 @@ class OnDemand:
             )
         if self._rests:
             raise RemoteUnavailable(f"{self._source.url} did not answer a moment ago")
+        if self._comes(oid):
+            return
         try:
             self._bring(oid, time.monotonic() + self._patience.seconds)
         except RemoteUnavailable as error:
@@ -118,22 +125,28 @@ class OnDemand:
             log.warning("%s: %s", self._source.url, error)
             raise
 
+    def _comes(self, oid: ObjectId) -> bool:
+        """Have the process that fetches ahead bring an object; give whether it came soon.
+
+        It has a connection, and what it has asked for already nobody asks for again.
+        """
+        if self._patience.hints is None:
+            return False
+        self._patience.hints.tell([oid], now=True)
+        deadline = time.monotonic() + min(SOON_SECONDS, self._patience.seconds)
+        while time.monotonic() < deadline:
+            if self._windows.has(oid):
+                return True
+            time.sleep(_LOOK_SECONDS)
+        return False
+
     def expect(self, ids: Iterable[ObjectId]) -> None:
-        """Have objects brought by other threads, as they are going to be read.
+        """Have objects brought by another process, as they are going to be read.
 
         Nothing is raised, or waited for: what does not come is asked for when it is read.
         """
-        if self._patience.offline or self._rests:
-            return
-        for oid in ids:
-            if self._ahead.expects(oid) or self._has(oid) is not None:
-                continue
-            try:
-                window = self._windows.find(oid)
-            except RemoteProblem:
-                return
-            if window is not None:
-                self._ahead.expect(window)
+        if self._patience.hints is not None and not (self._patience.offline or self._rests):
+            self._patience.hints.tell(ids)
 
     def bring_all(self, ids: Iterable[ObjectId]) -> Iterator[tuple[int, int]]:
         """Store objects, several windows at once; yield what came of each: objects and bytes.
@@ -146,7 +159,7 @@ class OnDemand:
 
         def missing() -> Iterator[tuple[ObjectId, Window]]:
             for oid in ids:
-                if self._has(oid) is not None:
+                if windows.has(oid):
                     continue
                 window = windows.find(oid)
                 if window is None:
@@ -179,12 +192,12 @@ class OnDemand:
         windows = self._windows
         window = windows.find(oid)
         if window is None:
-            _in_time(windows.refresh, deadline)
+            self._in_time(windows.refresh, deadline)
             window = windows.find(oid)
         try:
             self._fetch(oid, window, deadline)
         except NotFound:  # its pack was removed, after others had got what is needed of it
-            _in_time(windows.refresh, deadline)
+            self._in_time(windows.refresh, deadline)
             try:
                 self._fetch(oid, windows.find(oid), deadline)
             except NotFound as error:  # to a reader, it would be the file that is not there
@@ -200,32 +213,31 @@ class OnDemand:
             raise RemoteProblem(f"the object {oid.hex()} is not on the remote")
         while True:
             with windows.turn(window) as is_mine:
-                if windows.is_here(window):
+                if windows.has(oid):
                     return  # somebody else brought it
                 if is_mine:
-                    objects = _in_time(lambda: windows.fetch(window), deadline)
-                    windows.store(window, objects)
+                    came = self._in_time(lambda: windows.fetch(window), deadline)
+                    windows.store([(window, came)])
                     return
-            if time.monotonic() >= deadline:
-                raise RemoteUnavailable("somebody else waits for it too long")
-            time.sleep(_TURN_SECONDS)
+            self._in_time(lambda: windows.wait(window), deadline)
 
+    def _in_time(self, call: Callable[[], T], deadline: float) -> T:
+        """Return what *call* does, in a thread of its own: one that hangs ends some time.
 
-def _in_time(call: Callable[[], T], deadline: float) -> T:
-    """Return what *call* does, in a thread of its own: a line that hangs ends by itself some time.
+        Raises RemoteUnavailable when it is not done by then.
+        """
+        outcome: Future[T] = Future()
 
-    Raises RemoteUnavailable when it is not done by then.
-    """
-    outcome: Future[T] = Future()
+        def run() -> None:
+            try:
+                outcome.set_result(call())
+            except BaseException as error:  # noqa: BLE001 - raised again by whoever waits
+                outcome.set_exception(error)
 
-    def run() -> None:
+        thread = threading.Thread(target=run, name="vfs-fetch", daemon=True)
+        thread.start()
         try:
-            outcome.set_result(call())
-        except BaseException as error:  # noqa: BLE001 - raised again by whoever waits
-            outcome.set_exception(error)
-
-    threading.Thread(target=run, name="vfs-fetch", daemon=True).start()
-    try:
-        return outcome.result(max(0.0, deadline - time.monotonic()))
-    except TimeoutError:
-        raise RemoteUnavailable("the remote did not answer in time") from None
+            return outcome.result(max(0.0, deadline - time.monotonic()))
+        except TimeoutError:
+            self._late.add(thread)
+            raise RemoteUnavailable("the remote did not answer in time") from None

@@ -1,30 +1,53 @@
-"""Fetching ahead of who reads: a few threads that bring windows before anybody waits for them.
+"""Fetching ahead of who reads: threads that bring windows before anybody waits for them.
 
-What goes wrong here is nobody's error yet: whoever needs the object asks for it again.
+In a process of its own (`vfs.sync.cache.fetch_ahead`). Some threads fetch, another one stores what
+came, so that neither the line nor the disk waits for the other. What goes wrong here is nobody's
+error yet: whoever needs the object asks for it again.
 """
 
 from __future__ import annotations
 
 import logging
+import queue
 import threading
+import time
 from collections import deque
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from vfs.errors import VfsError
+from vfs.sync.windows import STORING_AT_ONCE
 
 if TYPE_CHECKING:
     from vfs.ids import ObjectId
     from vfs.remote.layout import PackId
-    from vfs.remote.objects import Window
+    from vfs.remote.objects import Arrived, Window
     from vfs.sync.windows import Windows
 
-THREADS: Final = 8
-"""Windows on their way at once: 16 MiB, which at 50 ms is 320 MB/s for one worker of a mount."""
+THREADS: Final = 16
+"""Windows on their way at once: 32 MiB, which at 50 ms is 640 MB/s."""
 
-WAITING_MAX: Final = 32
+COME_MAX: Final = 24
+"""Windows that came and are not stored yet: fetching waits for the disk then."""
+
+STORED_AT_ONCE: Final = 8
+"""Windows of a transaction: 16 MiB, so that who waits for the first does not wait for many."""
+
+WAITING_MAX: Final = 128
 """Windows that wait for a thread; who expects more than that expects it too early."""
 
+REFRESH_SECONDS: Final = 2.0  # at least, between two looks for new packs
+
 log = logging.getLogger(__name__)
+
+
+class _Come(NamedTuple):
+    """What a window has, and the turn of who fetched it."""
+
+    window: Window
+    came: list[Arrived]
+    turn: ExitStack
 
 
 class ReadAhead:
@@ -38,12 +61,9 @@ class ReadAhead:
         self._change = threading.Condition()
         self._threads: list[threading.Thread] = []
         self._idle = 0
+        self._come: queue.Queue[_Come] = queue.Queue(COME_MAX)
         self._closed = False
-
-    @property
-    def is_working(self) -> bool:
-        """Say whether anything is on its way."""
-        return bool(self._known)
+        self._refreshed = 0.0
 
     def close(self) -> None:
         """Begin nothing more."""
@@ -52,27 +72,55 @@ class ReadAhead:
             self._waiting.clear()
             self._change.notify_all()
 
-    def expects(self, oid: ObjectId) -> bool:
-        """Say whether an object is waited for or on its way."""
-        return oid in self._ids
+    def expect(self, ids: Iterable[ObjectId], *, now: bool = False) -> None:
+        """Have objects fetched soon, unless they are here; *now*: before all that waits.
 
-    def expect(self, window: Window) -> None:
-        """Have a window fetched soon, unless somebody does, or too much is waiting."""
+        Raises nothing; may wait while it looks for packs that are new.
+        """
+        try:
+            for oid in ids:
+                if oid not in self._ids and not self._windows.has(oid):
+                    window = self._windows.find(oid) or self._find_anew(oid)
+                    if window is not None:
+                        self._expect(window, now=now)
+        except VfsError as error:
+            log.info("nothing is fetched ahead: %s", error)
+
+    def _find_anew(self, oid: ObjectId) -> Window | None:
+        now = time.monotonic()
+        if now < self._refreshed + REFRESH_SECONDS:
+            return None
+        self._refreshed = now
+        self._windows.refresh()
+        return self._windows.find(oid)
+
+    def _expect(self, window: Window, *, now: bool) -> None:
         key = (window.pack, window.start)
         with self._change:
-            if key in self._known or len(self._waiting) >= WAITING_MAX or self._closed:
+            if key in self._known or self._closed:
+                return
+            if len(self._waiting) >= WAITING_MAX and not now:
                 return
             self._known.add(key)
             self._ids.update(oid for oid, _ in window.around)
-            self._waiting.append(window)
-            if self._idle < len(self._waiting) and len(self._threads) < THREADS:
-                # Daemons: one that waits for a line that hangs keeps no process from ending.
-                thread = threading.Thread(target=self._work, name="vfs-ahead", daemon=True)
-                self._threads.append(thread)
-                thread.start()
+            if now:
+                self._waiting.appendleft(window)
+            else:
+                self._waiting.append(window)
+            if self._idle < len(self._waiting) and len(self._threads) < THREADS + STORING_AT_ONCE:
+                if not self._threads:
+                    for _ in range(STORING_AT_ONCE):
+                        self._begin(self._store)
+                self._begin(self._fetch)
             self._change.notify()
 
-    def _work(self) -> None:
+    def _begin(self, work: Callable[[], None]) -> None:
+        # Daemons: one that waits for a line that hangs keeps no process from ending.
+        thread = threading.Thread(target=work, name="vfs-ahead", daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _fetch(self) -> None:
         while True:
             with self._change:
                 self._idle += 1
@@ -82,17 +130,36 @@ class ReadAhead:
                 if self._closed:
                     return
                 window = self._waiting.popleft()
-            try:
-                self._bring(window)
-            except VfsError as error:
-                log.info("nothing is fetched ahead: %s", error)
-            except Exception:
-                log.exception("nothing is fetched ahead")
-            with self._change:
-                self._known.discard((window.pack, window.start))
-                self._ids.difference_update(oid for oid, _ in window.around)
+            turn = ExitStack()  # until it is stored
+            with self._tolerant(), turn:
+                is_mine = turn.enter_context(self._windows.turn(window))
+                if is_mine and not self._windows.has(window.wanted[0]):
+                    self._come.put(_Come(window, self._windows.fetch(window), turn.pop_all()))
+                    continue
+            self._done(window)
 
-    def _bring(self, window: Window) -> None:
-        with self._windows.turn(window) as is_mine:
-            if is_mine and not self._windows.is_here(window):
-                self._windows.store(window, self._windows.fetch(window))
+    def _store(self) -> None:
+        while True:
+            batch = [self._come.get()]
+            with suppress(queue.Empty):
+                while len(batch) < STORED_AT_ONCE:
+                    batch.append(self._come.get_nowait())
+            with self._tolerant():
+                self._windows.store([(one.window, one.came) for one in batch])
+            for one in batch:
+                one.turn.close()
+                self._done(one.window)
+
+    @contextmanager
+    def _tolerant(self) -> Iterator[None]:
+        try:
+            yield
+        except VfsError as error:
+            log.info("nothing is fetched ahead: %s", error)
+        except Exception:
+            log.exception("nothing is fetched ahead")
+
+    def _done(self, window: Window) -> None:
+        with self._change:
+            self._known.discard((window.pack, window.start))
+            self._ids.difference_update(oid for oid, _ in window.around)

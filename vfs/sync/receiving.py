@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from vfs.errors import CorruptObject, RemoteProblem
 from vfs.remote.layout import PackId, Place, Segment
 from vfs.store.layout import Kind
-from vfs.store.packing import Segment as StoreSegment
-from vfs.store.whole import Gathering, Part, is_whole
+from vfs.store.whole import Gathering, Part
+from vfs.sync.segments import keep
 
 if TYPE_CHECKING:
     from vfs.ids import ObjectId
@@ -139,19 +139,9 @@ class Receiver:
         self._remote.objects.begin_chunks(ready, self._take)
 
     def _take(self, came: Arrived) -> None:
-        """Store what came of a segment: as it is, where that is all of it. Runs in pool threads."""
-        sizes = [(part.oid, part.size) for part in came.parts]
-        # A frame that saves nothing is not worth a place here, and could be made to hide bytes.
-        is_worth_it = not came.compressed or len(came.stored) < len(came.raw)
-        if is_worth_it and is_whole(came.parts, len(came.raw)):
-            segment = StoreSegment(
-                Kind.CHUNK, sizes, len(came.raw), came.stored, came.compressed, None
-            )
-            self._ingest.add_segment(segment, came.raw)
-        else:
-            chunks = [came.raw[at : at + size] for at, size, _ in came.parts]
-            self._ingest.add_chunks(chunks, [len(chunks)])
-        self._count(len(sizes), sum(size for _, size in sizes))
+        """Store what came of a segment. Runs in pool threads."""
+        keep(self._ingest, came)
+        self._count(len(came.parts), sum(part.size for part in came.parts))
 
     def _settle(self) -> None:
         """Ask for all that is wanted, and wait until it is durable."""

@@ -5,10 +5,13 @@ from __future__ import annotations
 import multiprocessing
 import os
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from tests.support.mounting import wait_until
 from tests.support.remotes import FaultyBucket, WatchedBucket, commit, connect, patient
 from vfs.errors import Erased, NotFound, RemoteProblem, RemoteUnavailable, StoreError
 from vfs.ids import ObjectId
@@ -25,12 +28,15 @@ from vfs.repo.repository import Repository
 from vfs.repo.trees import walk
 from vfs.store.store import Store
 from vfs.sync import ondemand
-from vfs.sync.cache import make_cache, open_cache, refresh_cache
+from vfs.sync.cache import fetch_ahead, make_cache, open_cache, refresh_cache
 from vfs.sync.collecting import Options, collect
 from vfs.sync.erasing import erase_from_remote
+from vfs.sync.hints import Hints
 from vfs.sync.ondemand import OnDemand, Patience, Source
 from vfs.sync.push import push
+from vfs.sync.readahead import ReadAhead
 from vfs.sync.remotes import RemotePlace, connected
+from vfs.sync.windows import Windows
 
 FILES = {f"f{number:03}": bytes([number % 251 + 1]) * (50 + number) for number in range(300)}
 CONTENT = {"dir": FILES, "top": b"top" * 999, "empty": b"", "hole": bytes(5000) + b"end"}
@@ -78,6 +84,43 @@ def _through(cache: Path, bucket: Bucket, patience: Patience = PATIENT) -> Repos
 
 def connected_to(cache: Path) -> Remote:
     return connect(cache.parent / "remote")
+
+
+class NoBucket(FileBucket):
+    """A bucket of which nothing may be asked."""
+
+    def __init__(self) -> None:
+        super().__init__(Path("/nonexistent"))
+
+
+def _windows(store: Store, bucket: Bucket) -> Windows:
+    value = store.settings.get("promised")
+    assert value is not None
+    return Windows(store, value["uuid"], value["limit"], lambda: bucket)
+
+
+@contextmanager
+def _fetched_ahead(cache: Path, bucket: Bucket) -> Iterator[Hints]:
+    """Fetch ahead from *bucket* in another process, as mounts do, which is killed at the end."""
+
+    def fetch() -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Source, "bucket", lambda _: bucket)
+            fetch_ahead(cache, PATIENT, hints, lambda: None)
+
+    with Hints() as hints:
+        process = multiprocessing.get_context("fork").Process(target=fetch)
+        process.start()
+        try:
+            yield hints
+        finally:
+            process.kill()
+            process.join()
+            process.close()
+
+
+def _tree(repo: Repository) -> ObjectId:
+    return repo.commit(repo.resolve("data", "main").commit).root.content
 
 
 def _remote(cache: Path) -> FileBucket:
@@ -296,29 +339,92 @@ def test_what_is_expected_comes_by_itself(cache: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(objects, "WINDOW_BYTES", 256 << 10)
     (data,) = _fill(cache, {"large": 8 << 20}).values()
     refresh_cache(cache, PATIENT)
-    came = threading.Semaphore(0)
-    bucket = WatchedBucket(_remote(cache), after=lambda *_: came.release())
-    with _through(cache, bucket) as repo:
-        tree = repo.commit(repo.resolve("data", "main").commit).root.content
-        (entry,) = [place.entry for place in walk(repo.nodes, tree)]
-        read = FileReader(repo.reader)
-        spans = [span.content for span in read.spans(entry)]
+    with open_cache(cache, PATIENT) as repo:
+        (entry,) = [place.entry for place in walk(repo.nodes, _tree(repo))]
+        spans = [span.content for span in FileReader(repo.reader).spans(entry)][:2000]
+    requests = cache.parent / "requests"
+
+    def count(call: str, name: str) -> None:
+        with requests.open("a") as file:
+            file.write(".")
+
+    with _fetched_ahead(cache, WatchedBucket(_remote(cache), before=count)) as hints:
+        hints.tell(spans)
+        hints.tell(spans)
+        with _through(cache, NoBucket(), Patience(offline=True)) as repo:
+            has = repo.reader.has
+            wait_until(lambda: all(has(oid) for oid in spans), seconds=30)
+            read = FileReader(repo.reader)
+            assert read.read(entry, 0, 2_000_000) == data[:2_000_000]
+    assert 1 <= requests.stat().st_size <= 2_000_000 // (448 << 10) + 2  # nothing comes twice
+
+
+def test_what_is_waited_for_comes_by_the_process_that_fetches_ahead(cache: Path) -> None:
+    with (
+        _fetched_ahead(cache, _remote(cache)) as hints,
+        _through(cache, NoBucket(), Patience(20, hints=hints)) as repo,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.setattr(ondemand, "SOON_SECONDS", 20.0)
+        assert _read_all(repo) == CONTENT
+
+
+def test_a_reader_helps_itself_where_nobody_fetches_ahead(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ondemand, "SOON_SECONDS", 0.01)
+    with Hints() as hints, _through(cache, _remote(cache), Patience(20, hints=hints)) as repo:
         supply = repo.store.bring
         assert supply is not None
-        before = bucket.calls["get_range"]
-        supply.expect(spans[: len(spans) // 2])
-        for _ in range(4):
-            assert came.acquire(timeout=20)
-        assert b"".join(read.stream(entry)) == data
-        asked = bucket.calls["get_range"] - before
-        assert asked <= (8 << 20) // (256 << 10) + 2  # nothing is asked for twice
+        for _ in range(1000):  # more than the way there holds
+            supply.expect([ObjectId(bytes(32))] * 600)
+        assert _read_all(repo) == CONTENT
 
 
 def test_a_remote_that_is_gone_spoils_nothing_that_is_only_expected(cache: Path) -> None:
     bucket = FaultyBucket(_remote(cache), 1, rate=1)
-    with _through(cache, bucket) as repo:
-        supply = repo.store.bring
-        assert supply is not None
-        supply.expect([ObjectId(bytes(32))])
     with open_cache(cache, PATIENT) as repo:
+        ahead = ReadAhead(_windows(repo.store, bucket))
+        ahead.expect([ObjectId(bytes(32))])  # which nobody knows: it looks for new packs
+        assert bucket.calls["items"] == 1
+        ahead.expect([ObjectId(bytes(32))])
+        assert bucket.calls["items"] == 1  # but not all the time
+        ahead.close()
         assert _read_all(repo) == CONTENT
+
+
+def test_who_waits_for_a_window_is_woken_when_it_is_there(cache: Path) -> None:
+    """Two readers in two processes: the second begins while the first one fetches."""
+    begun, go_on = threading.Event(), threading.Event()
+
+    def wait(call: str, name: str) -> None:
+        begun.set()
+        go_on.wait(20)
+
+    with open_cache(cache, PATIENT) as repo:
+        first = _windows(repo.store, WatchedBucket(_remote(cache), before=wait))
+        other = _windows(repo.store, NoBucket())
+        (top,) = [p.entry for p in walk(repo.nodes, _tree(repo)) if p.entry.name == b"empty"]
+        assert not top.size
+        oid = next(p.entry.content for p in walk(repo.nodes, _tree(repo)) if p.entry.is_dir)
+        window = first.find(oid)
+        assert window is not None
+
+        def bring() -> None:
+            with first.turn(window) as is_mine:
+                assert is_mine
+                first.store([(window, first.fetch(window))])
+
+        bringing = threading.Thread(target=bring)
+        bringing.start()
+        assert begun.wait(20)
+        with other.turn(window) as is_mine:
+            assert not is_mine
+        waiting = threading.Thread(target=other.wait, args=(window,))
+        waiting.start()
+        assert waiting.is_alive()
+        go_on.set()
+        waiting.join(20)
+        bringing.join(20)
+        assert not waiting.is_alive()
+        assert all(repo.reader.has(oid) for oid, _ in window.around)
