@@ -40,10 +40,6 @@ class ObjectSink(Protocol):
 class Supply(Protocol):
     """Where the objects come from that a store lacks."""
 
-    @property
-    def is_working(self) -> bool:
-        """Say whether threads of this process are at work, which need the interpreter's lock."""
-
     def __call__(self, oid: ObjectId) -> None:
         """Store an object. In any thread. Raises VfsError."""
 

@@ -1,7 +1,7 @@
 """What is going to be read: told by the workers of a mount to the process that fetches it.
 
-A worker can't fetch by itself while it serves: it waits for the kernel with the interpreter's lock,
-which its threads would need (`vfs.fuse.loop`).
+So there is one connection, one transaction for what comes together, and nothing in a worker that
+wants the interpreter's lock while it answers.
 """
 
 from __future__ import annotations

@@ -88,13 +88,6 @@ class OnDemand:
         self._patience = patience
         self._windows = Windows(store, source.uuid, source.limit, lambda: open_source(source))
         self._rests_until = 0.0
-        self._late: set[threading.Thread] = set()  # that nobody waits for any more
-
-    @property
-    def is_working(self) -> bool:
-        """Say whether threads of this process are at work, which need the interpreter's lock."""
-        self._late = {thread for thread in self._late if thread.is_alive()}
-        return bool(self._late)
 
     def touched(self, block: int) -> None:
         """Note that somebody read from a block."""
@@ -192,12 +185,12 @@ class OnDemand:
         windows = self._windows
         window = windows.find(oid)
         if window is None:
-            self._in_time(windows.refresh, deadline)
+            _in_time(windows.refresh, deadline)
             window = windows.find(oid)
         try:
             self._fetch(oid, window, deadline)
         except NotFound:  # its pack was removed, after others had got what is needed of it
-            self._in_time(windows.refresh, deadline)
+            _in_time(windows.refresh, deadline)
             try:
                 self._fetch(oid, windows.find(oid), deadline)
             except NotFound as error:  # to a reader, it would be the file that is not there
@@ -216,28 +209,27 @@ class OnDemand:
                 if windows.has(oid):
                     return  # somebody else brought it
                 if is_mine:
-                    came = self._in_time(lambda: windows.fetch(window), deadline)
+                    came = _in_time(lambda: windows.fetch(window), deadline)
                     windows.store([(window, came)])
                     return
-            self._in_time(lambda: windows.wait(window), deadline)
+            _in_time(lambda: windows.wait(window), deadline)
 
-    def _in_time(self, call: Callable[[], T], deadline: float) -> T:
-        """Return what *call* does, in a thread of its own: one that hangs ends some time.
 
-        Raises RemoteUnavailable when it is not done by then.
-        """
-        outcome: Future[T] = Future()
+def _in_time(call: Callable[[], T], deadline: float) -> T:
+    """Return what *call* does, in a thread of its own: one that hangs ends some time.
 
-        def run() -> None:
-            try:
-                outcome.set_result(call())
-            except BaseException as error:  # noqa: BLE001 - raised again by whoever waits
-                outcome.set_exception(error)
+    Raises RemoteUnavailable when it is not done by then.
+    """
+    outcome: Future[T] = Future()
 
-        thread = threading.Thread(target=run, name="vfs-fetch", daemon=True)
-        thread.start()
+    def run() -> None:
         try:
-            return outcome.result(max(0.0, deadline - time.monotonic()))
-        except TimeoutError:
-            self._late.add(thread)
-            raise RemoteUnavailable("the remote did not answer in time") from None
+            outcome.set_result(call())
+        except BaseException as error:  # noqa: BLE001 - raised again by whoever waits
+            outcome.set_exception(error)
+
+    threading.Thread(target=run, name="vfs-fetch", daemon=True).start()
+    try:
+        return outcome.result(max(0.0, deadline - time.monotonic()))
+    except TimeoutError:
+        raise RemoteUnavailable("the remote did not answer in time") from None

@@ -20,8 +20,6 @@ SIZE = 200_000  # of chunks of 1000 bytes
 
 
 class _Supply:
-    is_working = False
-
     def __init__(self) -> None:
         self.expected: list[ObjectId] = []
 
