@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -118,6 +119,11 @@ def default_workers() -> int:
     help="Show a remote's versions, fetched as they are read: its name, or its URL.",
 )
 @click.option(
+    "--endpoint",
+    metavar="URL",
+    help="With --remote and a URL: the service to ask, where it is not the cloud's.",
+)
+@click.option(
     "--cache",
     metavar="DIRECTORY",
     type=DirectoryType(),
@@ -152,6 +158,7 @@ def mount(
     read_only: bool,
     dirty_limit: int,
     where: str | None,
+    endpoint: str | None,
     cache: Path | None,
     cache_size: int | None,
     offline: bool,
@@ -188,12 +195,15 @@ def mount(
     if where is not None:
         from vfs.sync.cache import default_cache
         from vfs.sync.ondemand import Patience
+        from vfs.sync.remotes import check_endpoint
 
         place = unlockable(place_of(settings, where), key_file, passphrase_file)
+        if endpoint is not None:
+            place = replace(place, endpoint=check_endpoint(endpoint))
         store = absolute(cache) if cache is not None else default_cache(place.url)
         patience = filled(store, place, cache_size, target, Patience(timeout, offline))
-    elif cache is not None or cache_size is not None or offline:
-        raise click.UsageError("--cache, --cache-size and --offline go with --remote")
+    elif cache is not None or cache_size is not None or offline or endpoint is not None:
+        raise click.UsageError("--endpoint, --cache, --cache-size and --offline go with --remote")
     from vfs.daemon import MountSpec
     from vfs.daemon import mount as start
 

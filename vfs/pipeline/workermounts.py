@@ -111,15 +111,13 @@ def _mount(version: Version, directory: Path) -> _Mounted:
     place = Path(tempfile.mkdtemp(prefix="in-", dir=directory))
     log = directory / f"{place.name}.log"
     command = [sys.executable, "-m", "vfs", "mount", "--foreground", "--remote", version.url]
+    command += ["--endpoint", version.endpoint] if version.endpoint else []
     command += ["--key-file", version.key_file] if version.key_file else []
     command += [f"{version.data_set}@{version.commit}", str(place)]
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as told, log.open("wb") as said:
         told.bind(b"")  # the kernel chooses a name that nobody has
         told.settimeout(_LOOK_SECONDS)
         environment = {**os.environ, "NOTIFY_SOCKET": "@" + told.getsockname()[1:].decode()}
-        if version.endpoint:
-            environment |= {"AWS_ENDPOINT_URL": version.endpoint}
-            environment |= {"AWS_ALLOW_HTTP": str(version.endpoint.startswith("http://")).lower()}
 
         def start() -> subprocess.Popen[bytes]:
             return subprocess.Popen(
