@@ -157,13 +157,13 @@ def test_who_reads_by_old_indexes_looks_again(
     here: Repository, there: Repository, place: Path, clock: Callable[[float], None]
 ) -> None:
     commit(here, {f"{n}": b"%d" % n * 700 for n in range(50)})
-    push_all(here, place)
+    orphan(here, place, b"in one pack with it" * 100)
 
     def replace_packs(call: str, name: str) -> None:
         if call == "get_range" and not done:
             done.append(name)
             with connect(place) as remote:
-                collect(remote, Options(keep_s=0, grace_s=0, repack_share=2))
+                collect(remote, NOW)
 
     done: list[str] = []
     bucket = WatchedBucket(FileBucket(place), before=replace_packs)

@@ -88,6 +88,9 @@ class Copier:
         self._nodes = PackBuilder()
         self._under_way: list[PackBuilder] = []  # full, but their indexes are not written yet
         self.objects = 0
+        self.written: set[PackId] = set()
+        """What the copies are in. One of the packs that were to go may be such a pack: made by a
+        collection that was cut short, of the same bytes."""
 
     def run(self) -> None:
         """Return when all that is needed counts without the packs that are to go.
@@ -98,6 +101,7 @@ class Copier:
         for pack in packs:
             self._remote.publish(pack)
             self._under_way.pop(0)
+            self.written.add(pack.id)
             self.objects += pack.objects
             self._on_progress("objects copied", self.objects)
 

@@ -142,9 +142,9 @@ class _Collecting:
         self._tell(census)
         if not census.condemned and not orphans:
             return
-        packs = frozenset(census.condemned)
-        copier = Copier(remote, packs, reach.needs, self._on_progress)
+        copier = Copier(remote, frozenset(census.condemned), reach.needs, self._on_progress)
         copier.run()
+        packs = frozenset(census.condemned) - copier.written
         self._report.copied_objects = copier.objects
         kept = frozenset(index.pack for index in remote.catalog.indexes()) - packs
         remote.note(
