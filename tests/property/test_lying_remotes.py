@@ -20,12 +20,12 @@ from vfs.fs.snapshot import Snapshots
 from vfs.ids import ObjectId
 from vfs.model.entry import Entry, Extra, Totals, directory_totals
 from vfs.model.node import Child, Inner, Sums, decode_node, encode_inner, encode_leaf, sums_of
+from vfs.repo.claims import last_name, sums_in
 from vfs.repo.repository import Repository
 from vfs.repo.trees import with_tree
 from vfs.store.ingest import Ingest
 from vfs.store.layout import Kind
 from vfs.sync.cache import make_cache, open_cache, refresh_cache
-from vfs.sync.claims import last_name, sums_in
 from vfs.sync.ondemand import Patience
 from vfs.sync.push import push
 from vfs.sync.remotes import RemotePlace

@@ -21,10 +21,11 @@ from vfs.model.names import (
 from vfs.model.overlay import OverlayHeader
 from vfs.repo import identity
 from vfs.repo.blobs import FileReader
+from vfs.repo.checkednodes import nodes_of
 from vfs.repo.revisions import Resolved, Revisions, near_misses
 from vfs.repo.revparse import parse_revision
 from vfs.repo.treepaths import Path
-from vfs.repo.trees import Nodes, find, leaves
+from vfs.repo.trees import find, leaves
 from vfs.store.ingest import Ingest
 from vfs.store.layout import Kind
 from vfs.store.refs import Ref, RefChange, RefUpdate
@@ -51,7 +52,7 @@ class Repository:
     def __init__(self, store: Store) -> None:
         self.store = store
         self.reader = store.reader()
-        self.nodes = Nodes(self.reader)
+        self.nodes = nodes_of(store, self.reader)
         self._files = FileReader(self.reader)
         self._revisions = Revisions(store.refs, self.commit)
 

@@ -201,7 +201,7 @@ class Nodes:
         """Return the tree of a directory that is about to be looked into. Raises CorruptObject.
 
         A store of one's own has no reason to doubt that it is what the entry says; a remote's
-        cache has (`vfs.sync.checkednodes`).
+        cache has (`vfs.repo.checkednodes`).
         """
         return directory.content
 

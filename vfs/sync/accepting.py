@@ -14,8 +14,8 @@ from vfs.ids import NO_CONTENT, ObjectId
 from vfs.model.blob import BlobNode, decode_blob_node
 from vfs.model.entry import FLAG_BLOB, Entry, Totals, checked_extra
 from vfs.model.node import Child, Inner, Leaf, Node, decode_node
+from vfs.repo.claims import check_child, check_root, last_name, sums_in
 from vfs.store.layout import Kind
-from vfs.sync.claims import check_child, check_root, last_name, sums_in
 from vfs.sync.receiving import Needs, Receiver, Task
 
 if TYPE_CHECKING:

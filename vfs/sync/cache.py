@@ -20,7 +20,6 @@ from vfs.remote.urls import open_bucket
 from vfs.repo.repository import Repository
 from vfs.store.pruned import Pruned
 from vfs.store.store import PROMISED, Store
-from vfs.sync.checkednodes import CheckedNodes
 from vfs.sync.fetch import ROWS_AT_ONCE, Wanted, known_data_sets, ref_heads
 from vfs.sync.following import follow
 from vfs.sync.ondemand import LIMIT_BYTES, OnDemand, Patience, Source
@@ -55,9 +54,7 @@ def open_cache(
     store = Store.open(path, partial=True)
     try:
         store.bring = OnDemand(store, _source(store, patience), patience, open_source)
-        repo = Repository(store)
-        repo.nodes = CheckedNodes(repo.reader)
-        return repo
+        return Repository(store)
     except BaseException:
         store.close()
         raise

@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Final
 from vfs.errors import CorruptObject, StoreFull
 from vfs.ids import ObjectId, object_id
 from vfs.remote.remote import Remote
+from vfs.repo.checkednodes import check_node
 from vfs.store.clock import Clock
 from vfs.store.layout import Kind
-from vfs.sync.checkednodes import check_node
 from vfs.sync.segments import keep
 
 if TYPE_CHECKING:

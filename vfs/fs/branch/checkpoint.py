@@ -27,9 +27,9 @@ from vfs.fs.branch.data import NO_CUT, FileLayer
 from vfs.ids import NO_CONTENT, ObjectId
 from vfs.model.overlay import PATCH_BYTES, WHITEOUT, InodeRow
 from vfs.repo.blobs import FileReader
+from vfs.repo.checkednodes import nodes_of
 from vfs.repo.origin import Origin
 from vfs.repo.splice import SMALL_BYTES, Content, Piece, add_small, splice
-from vfs.repo.trees import Nodes
 from vfs.store.overlaybatch import OverlayBatch
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ class Stage:
         self.rows = rows
         self.write = write
         self.files = FileReader(reader)
-        self.origin = Origin(Nodes(reader), root, store.numbering)
+        self.origin = Origin(nodes_of(store, reader), root, store.numbering)
         self.pool = pool
         self.obsolete: set[int] = set()  # inodes whose patches are in their content by now
 

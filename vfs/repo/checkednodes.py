@@ -14,14 +14,15 @@ from vfs.errors import CorruptObject
 from vfs.model.entry import FLAG_BLOB, checked_extra
 from vfs.model.node import Inner, Leaf, decode_node
 from vfs.recent import Recent
+from vfs.repo.claims import check_child, check_root
 from vfs.repo.trees import Nodes
-from vfs.sync.claims import check_child, check_root
 
 if TYPE_CHECKING:
     from vfs.ids import ObjectId
     from vfs.model.entry import Entry
     from vfs.model.node import Node
     from vfs.store.objects import ObjectSource
+    from vfs.store.store import Store
 
 REMEMBERED: Final = 50_000
 """Comparisons that came out right, which are not made again: some 5 MB of memory."""
@@ -55,6 +56,11 @@ class CheckedNodes(Nodes):
             check_child(child, node, parent.level - 1, after)
             self._right.put(key, True)
         return node
+
+
+def nodes_of(store: Store, reader: ObjectSource) -> Nodes:
+    """Return the tree nodes of a store: those of a remote's cache are compared."""
+    return CheckedNodes(reader) if store.is_promised else Nodes(reader)
 
 
 def check_node(oid: ObjectId, data: bytes) -> None:
