@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from vfs import mountinfo
-from vfs.daemon import collecting, counting, logs, making, mounts, notify, registry, sockets
-from vfs.daemon.ahead import fetch_ahead
+from vfs.daemon import ahead, collecting, counting, logs, making, mounts, notify, registry, sockets
 from vfs.daemon.arrivals import Arrivals
 from vfs.daemon.checks import check
 from vfs.daemon.linux import set_process_name
@@ -83,10 +82,11 @@ def _mount(spec: MountSpec, shown: ShownSlots) -> None:
 
 def _companion(spec: MountSpec) -> Task | None:
     """Return what runs beside the workers, if anything does."""
-    if spec.patience is not None:
-        return None if spec.patience.offline else functools.partial(fetch_ahead, spec)
-    is_hub = spec.target is None and not spec.read_only
-    return functools.partial(_keep_branches, spec) if is_hub else None
+    if spec.target is None and not spec.read_only:
+        return functools.partial(_keep_branches, spec)
+    if spec.patience is not None and spec.patience.hints is not None:
+        return functools.partial(ahead.fetch_ahead, spec)
+    return None
 
 
 def serve(
@@ -157,7 +157,7 @@ def _run_view(
     from vfs.fuse.session import Session  # noqa: PLC0415
 
     mountpoint = str(spec.mountpoint)
-    has_branches = companion is not None and spec.patience is None
+    has_branches = companion is not None and spec.target is None and not spec.read_only
     pages = counting.shared(spec.store, mountpoint, spec.workers)
     with watched_signals(), shown or nullcontext(), pages as counted:
         supervisor = Supervisor(
@@ -182,7 +182,8 @@ def _run_branch(spec: MountSpec, branch: BranchName, ready: Callable[[], None]) 
     def wanted(rows: list[Row]) -> list[tuple[Place, str]]:
         return [(place, row.head) for row in rows if (row.data_set, row.branch) == branch]
 
-    Keeper(_branch_spec(spec, nested=False), wanted, alone=place, ready=ready).run()
+    with ahead.beside(spec):
+        Keeper(_branch_spec(spec, nested=False), wanted, alone=place, ready=ready).run()
 
 
 def _keep_branches(spec: MountSpec, ready: Callable[[], None]) -> None:
@@ -202,7 +203,7 @@ def _keep_branches(spec: MountSpec, ready: Callable[[], None]) -> None:
             if not is_work_branch(row.branch)
         ]
 
-    with sockets.listening(spec.store, _requests_name(spec)) as requests:
+    with ahead.beside(spec), sockets.listening(spec.store, _requests_name(spec)) as requests:
         Keeper(_branch_spec(spec, nested=True), wanted, ready=ready, requests=requests).run()
 
 
