@@ -46,7 +46,7 @@ bench-scale: setup  ## 100,000 files in two versions, a directory of a million, 
 bench-history: setup  ## commands on 1,000 versions of 1,000,000 files
 	$(BIN)/python scripts/bench_history.py $(BENCH_ARGS)
 
-bench-growth: setup  ## time and memory of commands by the number of files and of versions
+bench-growth: setup  ## time and memory by files, versions, entries, bytes of a file and of a store
 	$(BIN)/python scripts/bench_growth.py $(BENCH_ARGS)
 
 bench-travel: setup  ## push and clone of 1 GiB beside the bucket's own speed
