@@ -58,6 +58,9 @@ bench-training: setup  ## a training loop in a container, beside one from a plai
 bench-remote: setup  ## a remote mounted and read cold, on a line of 50 ms; BENCH_ARGS="--url s3://bucket/empty"
 	$(BIN)/python scripts/bench_remote.py $(BENCH_ARGS)
 
+bench-requests: setup  ## FUSE requests, LMDB transactions and processor time of each workload
+	$(BIN)/python scripts/count_requests.py $(BENCH_ARGS)
+
 clean:           ## all that the other targets have made
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
