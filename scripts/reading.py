@@ -71,8 +71,8 @@ class ReadingSuite(Suite):
     """Small files and a large one."""
 
     name = "read"
-    about = "import, find, small files, a large file, random reads, mmap, several readers"
-    workloads = ("import", "find", "small", "large", "random", "mmap", "readers")
+    about = "import, find, small files by name and as found, a large file, pages, several readers"
+    workloads = ("import", "find", "small", "found", "large", "random", "mmap", "readers")
     kinds = (
         Vfs,
         VfsOneWorker,
@@ -96,8 +96,11 @@ class ReadingSuite(Suite):
         Aim("find with stat, warm", "squashfuse", 1.0),
         Aim("small files, cold", "squashfuse", 1.2),
         Aim("small files, warm", "squashfuse", 1.0),
+        Aim("small files as found, cold", "squashfuse", 1.2),
+        Aim("small files as found, warm", "squashfuse", 1.0),
         *(
-            Aim(f"small files, {state}", peer, 1 / 4)
+            Aim(f"{label}, {state}", peer, 1 / 4)
+            for label in ("small files", "small files as found")
             for peer in ("borg", "restic")
             for state in ("cold", "warm")
         ),
@@ -130,6 +133,9 @@ class ReadingSuite(Suite):
         return {
             "find": Reading("find with stat", command("find", ".", "-printf", "%s\n")),
             "small": Reading("small files", command(*small, "cat")),
+            "found": Reading(
+                "small files as found", lambda view: measure.timed(READ_ALL, view / "small")
+            ),
             "large": Reading("large file", large),
             "random": Reading(
                 "random 4 KiB", lambda view: read_pages(view / "large.bin", pages, mapped=False)
