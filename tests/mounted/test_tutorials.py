@@ -59,6 +59,7 @@ def put_programs(home: Path) -> None:
 def environment(home: Path) -> dict[str, str]:
     return {
         **os.environ,
+        "PYTHONUNBUFFERED": "1",  # what goes to both streams comes in order, as on a terminal
         "LC_ALL": "C.UTF-8",
         "PATH": f"{home / PROGRAMS}:{os.environ['PATH']}",
         "PYTHONPATH": str(ROOT),
