@@ -428,7 +428,7 @@ BLOCKED = f"""
 echo x >> {{here}}/ran
 if [ $(wc -l < {{here}}/ran) -ge 4 ] && [ ! -e {{here}}/go ]; then
     touch {{here}}/stuck
-    sleep 1000
+    exec sleep 1000  # a child of the shell's would outlive a worker that is killed
 fi
 {EDGES}
 """
