@@ -89,6 +89,8 @@ def epochs(top: str, *, learns: bool) -> Iterator[float]:
                 if learns:
                     network.learn(np.frombuffer(data, np.uint8).reshape(count, SAMPLE_BYTES))
             yield time.perf_counter() - begun
+        pool.close()
+        pool.join()
 
 
 class Bench:
@@ -145,7 +147,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--loading", action="store_true", help="read alone, learn nothing")
     parser.add_argument("--json", action="store_true")
-    parser.add_argument("--work", type=Path, default=Path.cwd())
+    parser.add_argument("--work", type=Path, default=Path("/var/tmp"), help="where to work")
     parser.add_argument("--learn", metavar="DIR", help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     if chosen.learn:

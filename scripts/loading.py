@@ -67,3 +67,6 @@ class LoadingSuite(Suite):
                             pass
 
                     self.results.add(peer.name, label, measure.clock(epoch))
+                # In order: workers have this program's handlers, which hold what a signal finds.
+                pool.close()
+                pool.join()
