@@ -117,10 +117,10 @@ class MemoryView:
     def open(self, node: int) -> None:
         pass
 
-    def read(self, node: int, offset: int, length: int) -> bytes:
+    def read(self, node: int, offset: int, length: int) -> list[bytes]:
         if node >= FILES:
             directory, file = divmod(node - FILES, 1 << 16)
-            return file_bytes(directory, file)[offset : offset + length]
+            return [file_bytes(directory, file)[offset : offset + length]]
         if node == SPECIALS[b"broken"]:
             raise CorruptObject("broken: chunk 00ff is damaged")
         if node == SPECIALS[b"bug"]:
@@ -128,8 +128,8 @@ class MemoryView:
         if node == SPECIALS[b"crash"]:
             os.kill(os.getpid(), signal.SIGSEGV)
         if node == SPECIALS[b"gate"]:
-            return self._at_gate()[offset : offset + length]
-        return bytes(min(length, BIG_BYTES - offset))
+            return [self._at_gate()[offset : offset + length]]
+        return [bytes(min(length, BIG_BYTES - offset))]
 
     def _at_gate(self) -> bytes:
         """Tell who reads, and wait for the test to say go on."""

@@ -208,12 +208,12 @@ class Snapshots:
     def open(self, node: int) -> None:
         """Do nothing: whether there is such a file shows when it is read."""
 
-    def read(self, node: int, offset: int, length: int) -> bytes:
+    def read(self, node: int, offset: int, length: int) -> list[bytes]:
         entry = self.file(node)
         try:
             if self._lookahead is not None:
                 self._lookahead.note(entry, offset, length)
-            return self._files.read(entry, offset, length)
+            return self._files.pieces(entry, offset, length)
         except CorruptObject as error:
             where = paths_of(self.repo, entry)
             raise CorruptObject(f"{where} can't be read at byte {offset}: {error}") from error

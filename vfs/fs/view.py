@@ -40,8 +40,8 @@ class View(Protocol):
     def open(self, node: int) -> None:
         """Note that *node* was opened. A file that is not there is missed when it is read."""
 
-    def read(self, node: int, offset: int, length: int) -> bytes:
-        """Return *length* bytes from *offset*; fewer only at the end of the file."""
+    def read(self, node: int, offset: int, length: int) -> list[bytes]:
+        """Return *length* bytes from *offset*, in pieces; fewer only at the end of the file."""
 
     def read_ahead(self, node: int) -> list[tuple[int, bytes]]:
         """Return small files, whole, that are going to be read after *node*, which was just now."""

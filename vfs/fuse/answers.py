@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from vfs.fs.view import View
     from vfs.fuse.pushing import Files
 
-Answer = Callable[[Request, bytes], bytes | None]
-"""Takes a request and what stands behind its header; None: the kernel waits for no answer."""
+Answer = Callable[[Request, bytes], bytes | list[bytes] | None]
+"""Takes a request and what stands behind its header; None: the kernel waits for no answer. What
+is long comes in pieces: joined, they would be copied once more."""
 
 
 class Answers:
@@ -88,14 +89,14 @@ class Answers:
         self._view.open(request.node)
         return wire.OPEN_OUT.pack(0, wire.FOPEN_KEEP_CACHE, 0)
 
-    def _read(self, request: Request, body: bytes) -> bytes:
+    def _read(self, request: Request, body: bytes) -> list[bytes]:
         _, offset, size = wire.READ_IN.unpack_from(body)
-        data = self._view.read(request.node, offset, size)
-        counters.add(counts.BYTES_READ, len(data))
+        pieces = self._view.read(request.node, offset, size)
+        counters.add(counts.BYTES_READ, sum(map(len, pieces)))
         if not offset and (following := self._view.read_ahead(request.node)):
             counters.add(counts.BYTES_READ, sum(len(each) for _, each in following))
             self._push(following)
-        return data
+        return pieces
 
     def _opendir(self, request: Request, body: bytes) -> bytes:
         kept = self._view.keeps_listing(request.node)

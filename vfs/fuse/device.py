@@ -24,6 +24,7 @@ REQUEST_MAX_BYTES: Final = (1 << 20) + 4096
 to it."""
 
 _PAGE_BYTES: Final = 4096
+_PIECES_MAX: Final = os.sysconf("SC_IOV_MAX")  # of one writev, with the header
 _UNMOUNTED: Final = (errno.ENODEV, errno.ECONNABORTED)
 
 
@@ -49,22 +50,24 @@ def serve(fd: int, answers: Answers) -> None:
         request = make(header(buffer))
         answer, block = known.get(request.opcode, (None, other))
         if answer is None:
-            _reply(fd, request.unique, b"", errno.ENOSYS)
+            _reply(fd, request.unique, error=errno.ENOSYS)
         else:
             body = bytes(memoryview(buffer)[header_bytes:length])
             try:
                 data = answer(request, body)
             except Exception as exc:  # noqa: BLE001 - said in the log, and to who asked
-                _reply(fd, request.unique, b"", errno_of(exc, answer.__name__.strip("_")))
+                _reply(fd, request.unique, error=errno_of(exc, answer.__name__.strip("_")))
             else:
                 if data is not None:
-                    _reply(fd, request.unique, data)
+                    _reply(fd, request.unique, *(data if isinstance(data, list) else (data,)))
         counters.request(block, perf_counter_ns() - begun)
 
 
-def _reply(fd: int, unique: int, data: bytes, error: int = 0) -> None:
+def _reply(fd: int, unique: int, *pieces: bytes, error: int = 0) -> None:
+    if len(pieces) >= _PIECES_MAX:
+        pieces = (b"".join(pieces),)
     try:
-        os.writev(fd, (wire.answer(unique, len(data), error), data))
+        os.writev(fd, (wire.answer(unique, sum(map(len, pieces)), error), *pieces))
     except OSError as exc:
         # Nobody waits for it any more: the request was interrupted, or handed out again after a
         # worker's death and answered by another; or the file system is gone.

@@ -140,14 +140,18 @@ class FileReader:
 
         Raises CorruptObject.
         """
+        pieces = self.pieces(file, offset, length)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def pieces(self, file: File, offset: int, length: int) -> list[bytes]:
+        """Return what `read` does, not joined: for each chunk what of it was asked for."""
         length = min(length, file.size - offset)
         if length <= 0:
-            return b""
+            return []
         if not file.flags & FLAG_BLOB:
             data = self.chunk(file.content, file.size)
-            return data if length == len(data) else data[offset : offset + length]
-        parts = list(self._parts(file, offset, length))
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+            return [data if length == len(data) else data[offset : offset + length]]
+        return list(self._parts(file, offset, length))
 
     def stream(self, file: File, offset: int = 0, length: int | None = None) -> Iterator[bytes]:
         """Yield the bytes of a range, at most 1 MiB at a time; holes as zeros."""

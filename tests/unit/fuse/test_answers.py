@@ -32,7 +32,7 @@ class Asked:
         answer, _ = self.answers.of[code]
         data = answer(request, body)
         assert data is not None
-        return data
+        return b"".join(data) if isinstance(data, list) else data
 
 
 @pytest.fixture

@@ -72,6 +72,15 @@ def test_requests_are_answered_one_after_the_other(asking: Kernel) -> None:
         assert asking.ask(wire.READ, FILES + number, reading(1 << 17)) == (0, data)
 
 
+@pytest.mark.parametrize("count", [0, 1, 2, 1022, 1023, 1024, 5000])
+def test_an_answer_may_come_in_any_number_of_pieces(
+    asking: Kernel, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    pieces = [b"%d," % number for number in range(count)]
+    monkeypatch.setattr(MemoryView, "read", lambda *_: pieces)
+    assert asking.ask(wire.READ, FILES, reading(1 << 17)) == (0, b"".join(pieces))
+
+
 @pytest.mark.parametrize("code", [14, 20, 25, 30, 39, 46, 4711])
 def test_what_is_not_known_is_not_asked_again(asking: Kernel, code: int) -> None:
     """open, fsync, flush, fsyncdir, ioctl, lseek, and what a kernel to come may ask."""
