@@ -65,7 +65,7 @@ def parse(arguments: Sequence[str]) -> Line:
     revision = own.get("rev", source)
     if source.startswith("/"):
         store, revision = Path(source), own.get("rev", WHOLE[0])
-    size = own.get("dirty_limit", "256M")
+    size = own.get("dirty_limit", "128M")
     return Line(
         spec=MountSpec(
             store=store,

@@ -108,7 +108,7 @@ def default_workers() -> int:
     "--dirty-limit",
     metavar="SIZE",
     type=SizeType(),
-    default="256M",
+    default="128M",
     show_default=True,
     help="How much a branch may hold in memory of what was written and is not stored yet: 64M, 1G.",
 )

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from vfs.model.names import Target
     from vfs.sync.ondemand import Patience
 
-DIRTY_LIMIT_BYTES: Final = 256 << 20
+DIRTY_LIMIT_BYTES: Final = 128 << 20
 
 _DESCRIPTOR: Final = re.compile(r"/dev/fd/([0-9]{1,6})")
 

@@ -48,8 +48,8 @@ class Flusher:
     def __init__(self, branch: Branch, *, dirty_limit: int) -> None:
         """*dirty_limit*: bytes of memory for what was written; writers wait when there is more.
 
-        A quarter of it is for the bytes themselves: storing them takes the rest (measured with 256
-        MiB, of bytes that can't be compressed: 221 MiB in all).
+        A quarter of it is for the bytes themselves: storing them takes the rest (measured with 128
+        MiB, of bytes that can't be compressed: 170 MiB in all).
         """
         self._branch = branch
         self._bytes_max = dirty_limit // 4
