@@ -15,7 +15,8 @@ from tests.support.stores import children, finish
 from vfs.errors import AlreadyExists, Conflict, CorruptObject, NotFound
 from vfs.ids import ObjectId, object_id
 from vfs.store.layout import Slot
-from vfs.store.refs import TEXT_MAX_BYTES, RefChange, RefTable
+from vfs.store.refrows import TEXT_MAX_BYTES
+from vfs.store.refs import RefChange, RefTable
 from vfs.store.store import Store
 
 SETS = ("data", "dat", "data2")

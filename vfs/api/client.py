@@ -23,7 +23,7 @@ from vfs.repo.treediff import Difference, differences, expand
 if TYPE_CHECKING:
     from vfs.ids import ObjectId
     from vfs.model.commit import JSON
-    from vfs.store.refs import Ref
+    from vfs.store.refrows import Ref
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from vfs.repo.repository import Repository
     from vfs.repo.treediff import DifferenceKind, Summary
     from vfs.store.pruned import Pruned
-    from vfs.store.refs import Ref, RefUpdate
+    from vfs.store.refrows import Ref, RefUpdate
 
 Sums = dict["DifferenceKind", "Summary"]
 

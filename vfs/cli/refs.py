@@ -16,7 +16,7 @@ from vfs.model.names import Target
 
 if TYPE_CHECKING:
     from vfs.repo.repository import Repository
-    from vfs.store.refs import Ref, RefKind
+    from vfs.store.refrows import Ref, RefKind
 
 data_set_argument = click.argument(
     "target", metavar="DATASET", type=TargetType(revision=False), help="The data set."

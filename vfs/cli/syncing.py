@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from vfs.model.names import Target
     from vfs.remote.remote import Remote
     from vfs.repo.repository import Repository
-    from vfs.store.refs import Ref
+    from vfs.store.refrows import Ref
     from vfs.sync.fetch import Wanted
     from vfs.sync.remotes import RemotePlace
 

@@ -19,7 +19,7 @@ from vfs.fs.snapshot import Snapshots, open_shown
 from vfs.model.names import DEFAULT_BRANCH, SEPARATOR
 from vfs.repo.differences import Differences, difference_name
 from vfs.repo.repository import Repository
-from vfs.store.refs import Ref
+from vfs.store.refrows import Ref
 from vfs.store.shown import ShownSlots
 from vfs.sync.ondemand import Patience
 

@@ -21,7 +21,7 @@ from vfs.fs.past import Subject
 from vfs.fs.snapshot import open_shown
 from vfs.model.names import DEFAULT_BRANCH
 from vfs.repo.repository import Repository
-from vfs.store.refs import Ref
+from vfs.store.refrows import Ref
 from vfs.store.shown import ShownSlots
 
 if TYPE_CHECKING:

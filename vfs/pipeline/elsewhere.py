@@ -15,7 +15,7 @@ from vfs.pipeline.orders import Answer, CodeFile, Order
 from vfs.pipeline.parcels import NAME
 from vfs.pipeline.sandbox import View
 from vfs.pipeline.workermounts import Version
-from vfs.store.refs import Ref
+from vfs.store.refrows import Ref
 from vfs.sync.push import push
 from vfs.sync.remotes import RemotePlace, connected, find_remote
 

@@ -19,7 +19,7 @@ from vfs.model.names import check_data_set_name, check_ref_name
 from vfs.remote.bucket import Bucket, get_decoded
 from vfs.remote.layout import JSON_MAX_BYTES, REFS
 from vfs.remote.records import decode_record, encode_record
-from vfs.store.refs import RefKind
+from vfs.store.refrows import RefKind
 
 TEXT_MAX: Final = 1000  # characters of who and why; longer ones are cut
 _NUMBER: Final = re.compile(r"[0-9]{20}")

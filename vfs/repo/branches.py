@@ -24,7 +24,8 @@ from vfs.repo.revisions import near_misses
 from vfs.repo.trees import TreeBuilder, with_tree
 from vfs.store.births import NOTHING
 from vfs.store.layout import Kind
-from vfs.store.refs import Ref, RefChange
+from vfs.store.refrows import Ref
+from vfs.store.refs import RefChange
 
 if TYPE_CHECKING:
     from vfs.ids import ObjectId

@@ -28,7 +28,8 @@ from vfs.repo.treepaths import Path
 from vfs.repo.trees import find, leaves
 from vfs.store.ingest import Ingest
 from vfs.store.layout import Kind
-from vfs.store.refs import Ref, RefChange, RefUpdate
+from vfs.store.refrows import Ref, RefUpdate
+from vfs.store.refs import RefChange
 from vfs.store.store import Store
 
 COMMIT_TRIES: Final = 20

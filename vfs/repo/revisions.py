@@ -14,7 +14,8 @@ from vfs.model.commit import Commit
 from vfs.model.names import DEFAULT_BRANCH, LATEST
 from vfs.repo.revparse import HEX_MIN_DIGITS, Revision
 from vfs.store.layout import Slot
-from vfs.store.refs import RefTable, RefUpdate
+from vfs.store.refrows import RefUpdate
+from vfs.store.refs import RefTable
 
 
 @dataclass(frozen=True, slots=True)

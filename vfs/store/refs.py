@@ -11,17 +11,25 @@ import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 
 from vfs.errors import AlreadyExists, Conflict, CorruptObject, NotFound, StoreError
-from vfs.ids import ID_BYTES, NO_CONTENT, ObjectId
-from vfs.model.codec import Cursor
+from vfs.ids import ObjectId
 from vfs.store.audit import AuditLog
 from vfs.store.births import NOTHING, Brought, claim
 from vfs.store.erasures import require_generation
 from vfs.store.layout import SLOT_MAX, Slot, key_number, number_key, pack_slot, ref_key, unpack_slot
 from vfs.store.numbers import next_number
 from vfs.store.overlayrows import find_header
+from vfs.store.refrows import (
+    Ref,
+    RefKind,
+    RefUpdate,
+    pack_ref,
+    pack_update,
+    unpack_ref,
+    unpack_update,
+)
 
 if TYPE_CHECKING:
     import lmdb
@@ -32,40 +40,8 @@ if TYPE_CHECKING:
 
     Txn = lmdb.Transaction[memoryview]
 
-RefKind = Literal["branch", "tag"]
-
-_KINDS: Final[tuple[RefKind, ...]] = ("branch", "tag")
-TEXT_MAX_BYTES: Final = 2**16 - 1  # of who and why; longer ones are cut
 WHY_MAX: Final = 1000  # characters of it that go into the audit record, which is kept for ever
-_REF: Final = struct.Struct("<B32sQq")
-_UPDATE: Final = struct.Struct("<B32s32sq")
-_LENGTH: Final = struct.Struct("<H")
 _TIME: Final = struct.Struct("<q")
-
-
-@dataclass(frozen=True, slots=True)
-class Ref:
-    """A branch or a tag."""
-
-    data_set: str
-    name: str
-    kind: RefKind
-    commit: ObjectId
-    slot: int
-    time_ns: int  # of the last update
-
-
-@dataclass(frozen=True, slots=True)
-class RefUpdate:
-    """One line of a reference's log; `old` or `new` is None where it began or ended."""
-
-    slot: int
-    kind: RefKind
-    old: ObjectId | None
-    new: ObjectId | None
-    time_ns: int
-    who: str
-    why: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -329,17 +305,8 @@ class RefTable:
         self, txn: Txn, data_set: str, name: str, update: RefUpdate, *, forced: bool = False
     ) -> None:
         """Write a line of a reference's log, and of the audit record."""
-        value = _UPDATE.pack(
-            _KINDS.index(update.kind),
-            update.old or NO_CONTENT,
-            update.new or NO_CONTENT,
-            update.time_ns,
-        )
-        for text in (update.who, update.why):
-            raw = text.encode("utf-8", "surrogateescape")[:TEXT_MAX_BYTES]
-            value += _LENGTH.pack(len(raw)) + raw
         key = ref_key(data_set, name) + b"\0" + number_key(update.slot)
-        txn.put(key, value, db=self._t["ref_log"])
+        txn.put(key, pack_update(update), db=self._t["ref_log"])
         did = "make" if update.old is None else "delete" if update.new is None else "move"
         facts: dict[str, JSON] = {
             "data_set": data_set,
@@ -408,37 +375,3 @@ def _ascii(raw: bytes | memoryview) -> str:
         return bytes(raw).decode("ascii")
     except UnicodeDecodeError:
         raise CorruptObject("the table of references is damaged") from None
-
-
-def pack_ref(ref: Ref) -> bytes:
-    """Return the value of a `refs` row."""
-    return _REF.pack(_KINDS.index(ref.kind), ref.commit, ref.slot, ref.time_ns)
-
-
-def unpack_ref(data_set: str, name: str, value: memoryview) -> Ref:
-    """Return the reference that a row of `refs` says. Raises CorruptObject."""
-    if len(value) != _REF.size or value[0] >= len(_KINDS):
-        raise CorruptObject(f"the reference '{data_set}@{name}' is damaged")
-    kind, commit, slot, time_ns = _REF.unpack(value)
-    return Ref(data_set, name, _KINDS[kind], ObjectId(commit), slot, time_ns)
-
-
-def unpack_update(key: bytes, value: bytes) -> RefUpdate:
-    """Return what a row of `ref_log` says. Raises CorruptObject."""
-    cursor = Cursor(value)
-    kind, old, new, time_ns = _UPDATE.unpack(cursor.take(_UPDATE.size))
-    texts = []
-    for _ in range(2):
-        (length,) = cursor.unpack(_LENGTH)
-        texts.append(cursor.take(length).decode("utf-8", "surrogateescape"))
-    if kind >= len(_KINDS):
-        raise CorruptObject("the log of references is damaged")
-    return RefUpdate(
-        slot=int.from_bytes(key[-8:], "big"),
-        kind=_KINDS[kind],
-        old=ObjectId(old) if old != bytes(ID_BYTES) else None,
-        new=ObjectId(new) if new != bytes(ID_BYTES) else None,
-        time_ns=time_ns,
-        who=texts[0],
-        why=texts[1],
-    )

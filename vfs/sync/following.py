@@ -18,7 +18,7 @@ from vfs.sync.remotes import DEFAULT
 if TYPE_CHECKING:
     from vfs.remote.refs import RemoteRef
     from vfs.repo.repository import Repository
-    from vfs.store.refs import Ref
+    from vfs.store.refrows import Ref
 
 _WHY: Final = "as on the remote"
 

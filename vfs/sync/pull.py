@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from vfs.remote.refs import RemoteRef
     from vfs.remote.remote import Remote
     from vfs.repo.repository import Repository
-    from vfs.store.refs import Ref
+    from vfs.store.refrows import Ref
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from vfs.ids import ObjectId
     from vfs.remote.remote import Remote
     from vfs.repo.repository import Repository
-    from vfs.store.refs import Ref
+    from vfs.store.refrows import Ref
 
 How: TypeAlias = Literal["new", "forward", "forced", "same", "deleted"]
 

@@ -16,7 +16,7 @@ from vfs.model.entry import FLAG_BLOB
 from vfs.repo.gc.lock import collecting
 from vfs.repo.gc.roots import overlay_contents, overlay_headers, overlay_trees
 from vfs.store.layout import Kind
-from vfs.store.refs import unpack_update
+from vfs.store.refrows import unpack_update
 from vfs.store.shown import shown_slots
 from vfs.store.unpushed import DOUBTED, SURE, TABLE
 from vfs.sync.graph import below

@@ -11,7 +11,7 @@ from vfs.ids import ID_BYTES, ObjectId
 from vfs.model.commit import Commit
 from vfs.model.names import check_data_set_name, check_ref_name
 from vfs.store.layout import Slot, key_number, unpack_slot
-from vfs.store.refs import Ref, RefUpdate, unpack_ref, unpack_update
+from vfs.store.refrows import Ref, RefUpdate, unpack_ref, unpack_update
 
 if TYPE_CHECKING:
     from vfs.repo.fsck.findings import Findings

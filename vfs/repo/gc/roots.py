@@ -12,7 +12,7 @@ from vfs.model.overlay import decode_header, decode_inode, decode_tree
 from vfs.repo.gc.report import Expired
 from vfs.repo.gc.retention import Candidate, Rules
 from vfs.store.layout import Slot, key_number, unpack_slot
-from vfs.store.refs import Ref, unpack_update
+from vfs.store.refrows import Ref, unpack_update
 
 if TYPE_CHECKING:
     from vfs.ids import ObjectId

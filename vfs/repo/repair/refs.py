@@ -15,7 +15,7 @@ from vfs.errors import CorruptObject, InvalidName
 from vfs.ids import ID_BYTES, ObjectId
 from vfs.model.names import check_data_set_name, check_ref_name
 from vfs.store.layout import Slot, key_number, number_key, pack_slot, ref_key, unpack_slot
-from vfs.store.refs import Ref, RefUpdate, pack_ref, unpack_ref, unpack_update
+from vfs.store.refrows import Ref, RefUpdate, pack_ref, unpack_ref, unpack_update
 from vfs.store.store import ROWS_AT_ONCE, RowChange
 
 if TYPE_CHECKING:
