@@ -40,9 +40,9 @@ from vfs.repo import branches, identity, repository
 from vfs.repo.branches import commit_overlay
 from vfs.repo.repository import Repository
 from vfs.store import audit
-from vfs.store.environment import TABLES
 from vfs.store.overlaybatch import OverlayBatch
 from vfs.store.store import FORMAT, Store
+from vfs.store.tables import TABLES
 
 HERE = Path(__file__).parent
 WRITE = os.environ.get("VFS_GOLDEN") == "write"

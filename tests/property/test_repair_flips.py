@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.full_store import make_full_store, put, remove, rows
 from vfs.repo.repair import repair_store
-from vfs.store.environment import TABLES
+from vfs.store.tables import TABLES
 
 REPAIRS = int(os.environ.get("VFS_TEST_REPAIRS", "8"))
 MEANT = ("refs", "ref_log", "slots", "commits")

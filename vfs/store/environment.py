@@ -1,4 +1,4 @@
-"""One LMDB environment: transactions, a map that grows by itself, LMDB's errors as ours.
+"""One LMDB environment: its tables, transactions, and a map that grows by itself.
 
 Locks: LMDB forbids resizing the map while this process has a transaction open, so each
 transaction holds the gate shared and a resize holds it alone. Nothing that points into the map
@@ -17,9 +17,19 @@ from typing import Final, Literal, TypeAlias, TypeVar
 
 import lmdb
 
-from vfs.errors import StoreError, StoreFull
+from vfs.errors import StoreError
 from vfs.store.gate import Gate
-from vfs.store.pages import DamagedPage, PageFile, Snapshot, Walk
+from vfs.store.lmdberrors import (
+    MAX_READERS,
+    MapFull,
+    store_damaged,
+    store_full,
+    translate,
+    translated,
+    trusted,
+)
+from vfs.store.pages import PageFile, Snapshot, Walk
+from vfs.store.tables import TABLES
 
 T = TypeVar("T")
 Txn: TypeAlias = "lmdb.Transaction[memoryview]"
@@ -28,63 +38,12 @@ Table: TypeAlias = "lmdb._Database"  # noqa: SLF001 - it has no other name
 MAP_START_BYTES: Final = 64 << 30
 """Address space to begin with. It costs neither memory nor disk, and growing is rare this way."""
 
-MAX_READERS: Final = 1024
 _LOCK_FILE_BYTES: Final = MAX_READERS * 64 + 4096  # a cache line for each reader, and the head
-TABLES: Final = (
-    "meta",  # format, uuid, secret
-    "objects",  # object id -> location
-    "blocks",  # block number -> BLOCK_BYTES of the stored objects, one behind the other
-    "leaves",  # leaf number -> id of the tree leaf
-    "numbers",  # inode number -> leaf number, index
-    "collisions",  # identity -> the inode number it got instead of its own
-    "data_sets",  # name -> when it was made
-    "refs",  # data set, name -> where it points
-    "ref_log",  # data set, name, slot -> one update of a reference
-    "slots",  # slot -> a root that the hub shows
-    "commits",  # commit id -> slot
-    "overlays",  # data set, branch -> what its overlay is relative to
-    "overlay_inodes",  # overlay, inode -> all that it knows of it
-    "overlay_names",  # overlay, directory, name -> inode, or a whiteout
-    "overlay_links",  # overlay, inode, directory, name -> nothing: the names of hard links
-    "overlay_patches",  # overlay, inode, page -> bytes on top of its content
-    "overlay_changes",  # overlay, inode or name -> the write that changed it, until a commit
-    "overlay_orphans",  # overlay, inode -> nothing: open, but without a name
-    "overlay_trees",  # overlay, directory -> what it was committed as
-    "pruned",  # commit id -> when and why its content was removed
-    "births",  # last leaf number of a run -> the first, and the commit that brought them
-    "audit",  # number -> what was done to references and contents, chained by hashes
-    "erased",  # object id -> which line of the audit says why its bytes are gone
-    "settings",  # name -> JSON: retention, when to collect garbage
-    "unpushed",  # object id -> nothing: in a remote's cache, what the remote may not have
-)
-OVERLAY_TABLES: Final = tuple(name for name in TABLES if name.startswith("overlay"))
-LATER_TABLES: Final = (
-    *OVERLAY_TABLES,
-    "pruned",
-    "births",
-    "audit",
-    "erased",
-    "settings",
-    "unpushed",
-)
-"""Stores of the first release lack these; they get them when they are opened to be written."""
 _MAX_TABLES: Final = 64  # those of a later vfs that works in the same store, too
 
 RESERVED_BYTES: Final = 32 << 20
 RESERVED_PART: Final = 50
 """Room that contents leave on the disk: so much, or this part of a small one."""
-
-_DAMAGED: Final = (
-    lmdb.InvalidError,
-    lmdb.CorruptedError,
-    lmdb.VersionMismatchError,
-    lmdb.PageNotFoundError,
-    lmdb.PanicError,
-    lmdb.IncompatibleError,
-)
-
-
-_SHORT_WRITE_BYTES: Final = 1 << 20
 
 
 class Environment:
@@ -105,10 +64,10 @@ class Environment:
         self.gate = Gate()
         self.path = path
         self.readonly = readonly
-        self.tables: dict[str, lmdb._Database] = {}
+        self.tables: dict[str, Table] = {}
         data_bytes = 0 if create else (path / "data.mdb").stat().st_size
         if data_bytes:
-            with _trusted(path), PageFile.open(path):
+            with trusted(path), PageFile.open(path):
                 pass  # LMDB takes what the meta pages say for true
         size = map_bytes or MAP_START_BYTES
         while size < data_bytes:
@@ -157,7 +116,7 @@ class Environment:
                 lambda txn: {name: self._env.open_db(name.encode(), txn=txn) for name in absent}
             )
 
-    def _open_table(self, name: str) -> lmdb._Database:
+    def _open_table(self, name: str) -> Table:
         while True:
             try:
                 return self._env.open_db(name.encode(), create=False)
@@ -195,7 +154,7 @@ class Environment:
         with self.pinned() as (file, snapshot):
             Walk(file, snapshot, on_damage=damages.append).run_small(tables)
         if damages:
-            raise _damaged(self.path, damages[0])
+            raise store_damaged(self.path, damages[0])
 
     @contextmanager
     def pinned(self, *, write: bool = False) -> Iterator[tuple[PageFile, Snapshot]]:
@@ -205,7 +164,7 @@ class Environment:
         and the thread may open other transactions. Raises
         StoreError where the meta pages are damaged.
         """
-        with _trusted(self.path), PageFile.open(self.path, write=write) as file:
+        with trusted(self.path), PageFile.open(self.path, write=write) as file:
             while True:
                 with self.hold() if write else self.read() as txn:
                     snapshot = file.snapshot(txn.id())
@@ -224,7 +183,7 @@ class Environment:
         """
         return _ReadTransaction(self)
 
-    def write(self, change: Callable[[lmdb.Transaction[memoryview]], T]) -> T:
+    def write(self, change: Callable[[Txn], T]) -> T:
         """Run *change* in a write transaction, durable on return; all of it or nothing.
 
         *change* runs again, from the start, when the map had to grow under it.
@@ -235,14 +194,14 @@ class Environment:
             try:
                 with translated(self.path), txn:
                     return change(txn)
-            except _MapFull:
+            except MapFull:
                 pass
             finally:
                 self.gate.leave()
             self._grow()
 
     @contextmanager
-    def hold(self) -> Iterator[lmdb.Transaction[memoryview]]:
+    def hold(self) -> Iterator[Txn]:
         """Hold a read transaction while the same thread opens others, to read and to write.
 
         What this process, and others, write meanwhile must not exceed MAP_START_BYTES: the map
@@ -261,7 +220,7 @@ class Environment:
             txn.abort()
             self.gate.leave(hold=True)
 
-    def begin(self, *, write: bool, hold: bool = False) -> lmdb.Transaction[memoryview]:
+    def begin(self, *, write: bool, hold: bool = False) -> Txn:
         """Open a transaction and hold the gate for it: `gate.leave()` when it has ended."""
         while True:
             self.gate.enter(hold=hold)
@@ -272,7 +231,7 @@ class Environment:
                 self._resize(0)
             except lmdb.Error as error:
                 self.gate.leave(hold=hold)
-                raise _translate(error, self.path) from error
+                raise translate(error, self.path) from error
             except BaseException:
                 self.gate.leave(hold=hold)
                 raise
@@ -299,7 +258,7 @@ class Environment:
         disk = os.statvfs(self.path)
         kept = min(RESERVED_BYTES, disk.f_blocks * disk.f_frsize // RESERVED_PART)
         if disk.f_bavail * disk.f_frsize < kept:
-            raise _full(self.path)
+            raise store_full(self.path)
 
     def check_readers(self) -> int:
         """Free the slots of readers that were killed; return how many there were."""
@@ -352,7 +311,7 @@ def _reserve_lock_file(path: Path) -> None:
             os.posix_fallocate(fd, 0, _LOCK_FILE_BYTES)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise _full(path) from error
+            raise store_full(path) from error
     finally:
         os.close(fd)
 
@@ -368,7 +327,7 @@ class _ReadTransaction:
     def __init__(self, env: Environment) -> None:
         self._env = env
 
-    def __enter__(self) -> lmdb.Transaction[memoryview]:
+    def __enter__(self) -> Txn:
         self._txn = self._env.begin(write=False)
         return self._txn
 
@@ -381,65 +340,4 @@ class _ReadTransaction:
         self._txn.abort()
         self._env.gate.leave()
         if isinstance(error, lmdb.Error):
-            raise _translate(error, self._env.path) from error
-
-
-class _MapFull(Exception):
-    """The map is full: grow it and try again."""
-
-
-@contextmanager
-def translated(path: Path) -> Iterator[None]:
-    """Turn LMDB's errors into ours."""
-    try:
-        yield
-    except lmdb.Error as error:
-        raise _translate(error, path) from error
-
-
-@contextmanager
-def _trusted(path: Path) -> Iterator[None]:
-    """Turn what `vfs.store.pages` finds damaged into our error."""
-    try:
-        yield
-    except DamagedPage as error:
-        raise _damaged(path, error) from error
-
-
-def _translate(error: lmdb.Error, path: Path) -> Exception:
-    """Return what *error* means to a user."""
-    if isinstance(error, lmdb.MapFullError):
-        return _MapFull()
-    if isinstance(error, _DAMAGED):
-        return _damaged(path, error)
-    if isinstance(error, lmdb.NotFoundError):
-        return StoreError(f"{path} holds LMDB data, but no vfs store", hint="give another --store")
-    if isinstance(error, lmdb.ReadersFullError):
-        return StoreError(f"more than {MAX_READERS} readers use the store {path}")
-    if _is_disk_full(error, path):
-        return _full(path)
-    return StoreError(f"the store {path} can't be used: {error}")
-
-
-def _damaged(path: Path, error: object) -> StoreError:
-    return StoreError(
-        f"the store {path} is damaged, or is no vfs store: {error}",
-        hint="'vfs fsck' says what is damaged; restore it from a backup",
-    )
-
-
-def _full(path: Path) -> StoreFull:
-    return StoreFull(
-        f"the disk that holds the store {path} is full",
-        hint="make room there; what was confirmed is kept",
-    )
-
-
-def _is_disk_full(error: lmdb.Error, path: Path) -> bool:
-    if any(os.strerror(code) in str(error) for code in (errno.ENOSPC, errno.EDQUOT)):
-        return True
-    if os.strerror(errno.EIO) not in str(error):
-        return False
-    # LMDB calls it EIO when a write ends early, as the one does that fills the disk.
-    disk = os.statvfs(path)
-    return disk.f_bavail * disk.f_frsize < _SHORT_WRITE_BYTES
+            raise translate(error, self._env.path) from error

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import lmdb
 
 from vfs.errors import StoreError
-from vfs.store.environment import Environment, translated
+from vfs.store.environment import Environment
+from vfs.store.lmdberrors import translated
 from vfs.store.store import Store
 
 if TYPE_CHECKING:

@@ -16,7 +16,6 @@ from vfs.errors import Conflict, NotFound
 from vfs.ids import ObjectId
 from vfs.model.entry import Totals
 from vfs.model.overlay import OverlayHeader, decode_header, encode_header, encode_tree
-from vfs.store.environment import OVERLAY_TABLES
 from vfs.store.erasures import require_generation
 from vfs.store.layout import key_number, number_key, ref_key
 from vfs.store.overlaybatch import OverlayBatch, apply, remove_inode
@@ -28,6 +27,7 @@ from vfs.store.overlayrows import (
     pack_name_mark,
     split_name_mark_key,
 )
+from vfs.store.tables import OVERLAY_TABLES
 
 if TYPE_CHECKING:
     import lmdb

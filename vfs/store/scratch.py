@@ -8,7 +8,7 @@ from typing import Final, Self
 
 import lmdb
 
-from vfs.store.environment import translated
+from vfs.store.lmdberrors import translated
 
 KEY_MAX_BYTES: Final = 511
 _MAP_BYTES: Final = 1 << 40

@@ -15,7 +15,7 @@ from vfs.errors import AlreadyExists, Conflict, StoreError
 from vfs.ids import ObjectId
 from vfs.store.audit import AuditLog
 from vfs.store.births import Births
-from vfs.store.environment import LATER_TABLES, OVERLAY_TABLES, TABLES, Environment
+from vfs.store.environment import Environment
 from vfs.store.erasures import Erasures
 from vfs.store.ingest import Ingest, WhenErased
 from vfs.store.layout import Kind, is_condemned, unpack_location
@@ -26,6 +26,7 @@ from vfs.store.reader import CACHE_BYTES, Reader
 from vfs.store.refs import RefTable
 from vfs.store.scratch import Scratch
 from vfs.store.settings import Settings
+from vfs.store.tables import LATER_TABLES, OVERLAY_TABLES, TABLES
 from vfs.store.tracking import Tracking
 from vfs.store.unpushed import Unpushed
 from vfs.store.writers import Writers

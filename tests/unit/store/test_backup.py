@@ -23,9 +23,9 @@ from vfs.store.backup import (
     save_backup,
     write_backup,
 )
-from vfs.store.environment import TABLES
 from vfs.store.layout import Kind
 from vfs.store.store import Store
+from vfs.store.tables import TABLES
 
 
 def ignore(size: int) -> None:

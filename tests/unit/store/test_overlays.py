@@ -11,11 +11,11 @@ from vfs.errors import Conflict, CorruptObject, NotFound
 from vfs.ids import NO_CONTENT, ObjectId, object_id
 from vfs.model.entry import Totals
 from vfs.model.overlay import PATCH_BYTES, WHITEOUT, InodeRow
-from vfs.store.environment import OVERLAY_TABLES
 from vfs.store.overlaybatch import OverlayBatch
 from vfs.store.overlays import SWEPT_ROWS
 from vfs.store.refs import RefChange
 from vfs.store.store import Store
+from vfs.store.tables import OVERLAY_TABLES
 
 FIRST, SECOND, THIRD = (object_id(b"commit %d" % number) for number in range(3))
 NEW = 1 << 61

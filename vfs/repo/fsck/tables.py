@@ -9,12 +9,12 @@ from vfs.ids import ID_BYTES, ObjectId
 from vfs.model.auditline import AuditLine
 from vfs.store.audit import META_KEY, Chain
 from vfs.store.births import unpack_birth
-from vfs.store.environment import TABLES
 from vfs.store.erasures import BEGIN, LEARN, is_pending, tombstone_number, tombstone_problem
 from vfs.store.layout import Kind, key_number, number_key, unpack_location, unpack_number_row
 from vfs.store.numbers import RESERVED
 from vfs.store.pruned import unpack_pruned
 from vfs.store.settings import parse
+from vfs.store.tables import TABLES
 from vfs.store.unpushed import check_mark
 
 if TYPE_CHECKING:
