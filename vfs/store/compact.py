@@ -12,15 +12,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from vfs.errors import Conflict, StoreError, StoreFull
-from vfs.store.environment import Environment
+from vfs.store.environment import Environment, Txn
 from vfs.store.pages import DamagedPage, OnProgress, Page, PageFile, Snapshot, Walk
 from vfs.store.punch import clear, data_within, punch
-
-if TYPE_CHECKING:
-    import lmdb
 
 STEP_S: Final = 0.1
 """A writer waits for so long at most, and for what the list of free pages takes to be read."""
@@ -107,7 +104,7 @@ def _free_the_last(env: Environment) -> None:
     """
     meta = env.tables["meta"]
 
-    def touch(txn: lmdb.Transaction[memoryview]) -> None:
+    def touch(txn: Txn) -> None:
         txn.put(b"format", bytes(txn.get(b"format", db=meta) or b""), db=meta)
 
     env.check_readers()
@@ -150,7 +147,7 @@ class _FreePages:
         self._planned: tuple[int, int] | None = None
         self.bytes = 0  # of pages that were free when all was done
 
-    def step(self, txn: lmdb.Transaction[memoryview]) -> bool:
+    def step(self, txn: Txn) -> bool:
         """Go on for a moment in a write transaction; say whether nothing is left to do."""
         newest = self._file.metas()[0]
         readers = [number for _, number in self._env.readers()]
@@ -223,7 +220,7 @@ class _Scrubbing:
             if start < end:
                 self.gap_bytes += clear(self._file.fd, at + start, at + end)
 
-    def step(self, txn: lmdb.Transaction[memoryview]) -> bool:
+    def step(self, txn: Txn) -> bool:
         """Go on for a moment in a write transaction; say whether nothing is left to do."""
         newest, before = self._file.metas()
         readers = self._env.readers()

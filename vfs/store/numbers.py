@@ -28,9 +28,7 @@ from vfs.store.layout import (
 )
 
 if TYPE_CHECKING:
-    import lmdb
-
-    from vfs.store.environment import Environment
+    from vfs.store.environment import Environment, Txn
 
 RESERVED: Final = 1024
 """Numbers below this are never an entry's: 1 is the root of a mount."""
@@ -131,7 +129,7 @@ class Numbering:
 
     def register(
         self,
-        txn: lmdb.Transaction[memoryview],
+        txn: Txn,
         leaf_id: ObjectId,
         data: bytes,
         *,
@@ -168,13 +166,13 @@ class Numbering:
             row = pack_number_row(NumberRow(check, leaf_number, index))
             txn.put(number_key(number), row, db=tables["numbers"])
 
-    def is_leaf_gone(self, txn: lmdb.Transaction[memoryview], number: int) -> bool:
+    def is_leaf_gone(self, txn: Txn, number: int) -> bool:
         """Say whether a leaf is gone, or about to be removed."""
         oid = txn.get(number_key(number), db=self._env.tables["leaves"])
         row = txn.get(oid, db=self._env.tables["objects"]) if oid else None
         return row is None or is_condemned(row)
 
-    def _free_number(self, txn: lmdb.Transaction[memoryview], digest: bytes) -> Number:
+    def _free_number(self, txn: Txn, digest: bytes) -> Number:
         salted = digest
         while True:
             salted = blake3(salted, key=self._secret).digest(_DIGEST_BYTES)
@@ -194,7 +192,7 @@ def _own_number(digest: bytes) -> Number:
     return Number(int.from_bytes(digest[:8], "little") >> (64 - _BITS))
 
 
-def next_number(txn: lmdb.Transaction[memoryview], table: object) -> int:
+def next_number(txn: Txn, table: object) -> int:
     """Return the number after the last key of a numbered table, 1 for an empty one."""
     with txn.cursor(table) as cursor:  # type: ignore[arg-type]
         return key_number(cursor.key()) + 1 if cursor.last() else 1

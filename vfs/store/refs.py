@@ -32,13 +32,9 @@ from vfs.store.refrows import (
 )
 
 if TYPE_CHECKING:
-    import lmdb
-
     from vfs.model.canonical import JSON
     from vfs.model.overlay import OverlayHeader
-    from vfs.store.environment import Environment
-
-    Txn = lmdb.Transaction[memoryview]
+    from vfs.store.environment import Environment, Txn
 
 WHY_MAX: Final = 1000  # characters of it that go into the audit record, which is kept for ever
 _TIME: Final = struct.Struct("<q")

@@ -32,8 +32,6 @@ from vfs.store.unpushed import Unpushed
 from vfs.store.writers import Writers
 
 if TYPE_CHECKING:
-    import lmdb
-
     from vfs.store.clock import Clock
     from vfs.store.compact import CompactReport, ScrubReport
     from vfs.store.environment import Table, Txn
@@ -121,7 +119,7 @@ class Store:
         env = Environment(path, create=True)
         identity, secret = uuid.uuid4().bytes, os.urandom(_SECRET_BYTES)
 
-        def change(txn: lmdb.Transaction[memoryview]) -> None:
+        def change(txn: Txn) -> None:
             meta = env.tables["meta"]
             form = _MAGIC + _FORMAT.pack(FORMAT)
             if not txn.put(b"format", form, overwrite=False, db=meta):
@@ -240,7 +238,7 @@ class Store:
         """
         tables = self._env.tables
 
-        def change(txn: lmdb.Transaction[memoryview]) -> None:
+        def change(txn: Txn) -> None:
             for table, key, before, after in changes:
                 there = txn.get(key, db=tables[table])
                 if (None if there is None else bytes(there)) != before:
