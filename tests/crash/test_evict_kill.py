@@ -15,7 +15,8 @@ from tests.support.stores import children, finish, start_child
 from vfs.ids import object_id
 from vfs.repo.fsck import check_store
 from vfs.repo.repository import Repository
-from vfs.store.store import PROMISED, Store
+from vfs.store.identity import PROMISED
+from vfs.store.store import Store
 from vfs.sync.cache import make_cache, refresh_cache
 from vfs.sync.ondemand import Patience
 from vfs.sync.push import push

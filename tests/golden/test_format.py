@@ -40,8 +40,9 @@ from vfs.repo import branches, identity, repository
 from vfs.repo.branches import commit_overlay
 from vfs.repo.repository import Repository
 from vfs.store import audit
+from vfs.store.identity import FORMAT
 from vfs.store.overlaybatch import OverlayBatch
-from vfs.store.store import FORMAT, Store
+from vfs.store.store import Store
 from vfs.store.tables import TABLES
 
 HERE = Path(__file__).parent

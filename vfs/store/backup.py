@@ -24,7 +24,8 @@ from blake3 import blake3
 
 from vfs.clock import now_ns
 from vfs.errors import AlreadyExists, Conflict, InvalidInput
-from vfs.store.store import FORMAT, Store
+from vfs.store.identity import FORMAT
+from vfs.store.store import Store
 
 BACKUP_FORMAT: Final = 1
 _MAGIC: Final = b"vfs backup"

@@ -1,13 +1,11 @@
-"""A store: opening it, its format, and what it is made of."""
+"""A store: making it, opening it, and what it is made of."""
 
 from __future__ import annotations
 
 import os
-import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self, TypeVar
 
@@ -17,6 +15,14 @@ from vfs.store.audit import AuditLog
 from vfs.store.births import Births
 from vfs.store.environment import Environment
 from vfs.store.erasures import Erasures
+from vfs.store.identity import (
+    PROMISED,
+    Identity,
+    is_free,
+    is_promised,
+    put_identity,
+    read_identity,
+)
 from vfs.store.ingest import Ingest, WhenErased
 from vfs.store.layout import Kind, is_condemned, unpack_location
 from vfs.store.numbers import Numbering
@@ -44,10 +50,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-FORMAT: Final = 1
-_MAGIC: Final = b"vfs store"
-_FORMAT: Final = struct.Struct("<I")
-_SECRET_BYTES: Final = 32
 OVERWRITTEN_AT_ONCE: Final = 200_000  # objects: 100 MB of memory
 
 
@@ -59,9 +61,6 @@ class ObjectCounts:
     bytes: int  # before compression
     stored: int  # after it; of what is compressed together, its share
 
-
-PROMISED: Final = "promised"
-"""Names, in `meta` and in `settings`, a store that lacks what a remote has, and that remote."""
 
 ROWS_AT_ONCE: Final = 2000
 """Rows for one `Store.mend`: each may dirty a page of its own."""
@@ -82,14 +81,14 @@ class Store:
     A process opens a store at most once at a time: LMDB's locks ask for that.
     """
 
-    def __init__(self, path: Path, env: Environment, identity: bytes, secret: bytes) -> None:
+    def __init__(self, path: Path, env: Environment, identity: Identity) -> None:
         self.path = path
-        self.uuid = "-".join(identity[a:b].hex() for a, b in pairwise((0, 4, 6, 8, 10, 16)))
+        self.uuid = identity.uuid
         self.audit = AuditLog(env)
         self.erasures = Erasures(env, self.audit)
         self.refs = RefTable(env, self.audit)
         self.births = Births(env)
-        self.numbering = Numbering(env, secret)
+        self.numbering = Numbering(env, identity.secret)
         self.overlays = Overlays(env, self.refs)
         self.writers = Writers(env)
         self.pruned = PrunedTable(env)
@@ -98,7 +97,7 @@ class Store:
         self.unpushed = Unpushed(env)
         self.bring: Supply | None = None  # of what is missing, for readers
         self._env = env
-        self._identity, self._secret = identity, secret
+        self._identity = identity
 
     @classmethod
     def create(cls, path: Path) -> Store:
@@ -107,30 +106,19 @@ class Store:
         What a killed attempt left there is no obstacle; of two at once, one succeeds.
         """
         try:
-            if path.exists() and not (path.is_dir() and _is_free(path)):
+            if path.exists() and not (path.is_dir() and is_free(path)):
                 raise AlreadyExists(
                     f"{path} exists and is not an empty directory", hint="choose another place"
                 )
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
             raise StoreError(f"{path} can't be made: {error.strerror}") from error
-        import uuid  # noqa: PLC0415 - 3 ms, and most commands make no store
-
         env = Environment(path, create=True)
-        identity, secret = uuid.uuid4().bytes, os.urandom(_SECRET_BYTES)
-
-        def change(txn: Txn) -> None:
-            meta = env.tables["meta"]
-            form = _MAGIC + _FORMAT.pack(FORMAT)
-            if not txn.put(b"format", form, overwrite=False, db=meta):
-                raise AlreadyExists(f"there is a store at {path} already")
-            txn.put(b"uuid", identity, db=meta)
-            txn.put(b"secret", secret, db=meta)
-
+        identity = Identity.new()
         try:
             env.open_tables(missing="make")
-            env.write(change)
-            return cls(path, env, identity, secret)
+            put_identity(env, identity)
+            return cls(path, env, identity)
         except BaseException:
             env.close()
             raise
@@ -163,7 +151,7 @@ class Store:
             raise StoreError(f"the store {path} can't be read: {error.strerror}") from error
         try:
             env.open_tables(["meta"])  # another format may have other tables
-            identity, secret = _check_format(env, path)
+            identity = read_identity(env)
             env.require_sound(("meta", "data_sets", "refs"))
             env.open_tables(name for name in TABLES if name not in LATER_TABLES)
             # Missing ones, as in a store of the first release, are as good as empty ones.
@@ -175,12 +163,12 @@ class Store:
                 )
             if not readonly:
                 env.open_tables(LATER_TABLES, missing="make")
-            if not partial and _is_partial(env):
+            if not partial and is_promised(env):
                 raise StoreError(
                     f"{path} is the cache of a remote, no store of its own",
                     hint="vfs mount --remote uses it; vfs clone makes a store",
                 )
-            return cls(path, env, identity, secret)
+            return cls(path, env, identity)
         except BaseException:
             env.close()
             raise
@@ -193,7 +181,7 @@ class Store:
     @property
     def is_promised(self) -> bool:
         """Say whether it may lack what a remote has: it is that one's cache."""
-        return _is_partial(self._env)
+        return is_promised(self._env)
 
     def promise(self, source: Mapping[str, Any]) -> None:
         """Note that what versions lead to may be missing here, as *source* has it."""
@@ -227,7 +215,7 @@ class Store:
         with self._env.hold() as txn:
             env = HeldEnvironment(self._env, txn)
             try:
-                yield HeldStore(self.path, env, self._identity, self._secret)
+                yield HeldStore(self.path, env, self._identity)
             finally:
                 env.close()
 
@@ -406,45 +394,3 @@ class Store:
             disk.f_bfree * disk.f_frsize,
             disk.f_bavail * disk.f_frsize,
         )
-
-
-def _is_free(path: Path) -> bool:
-    """Say whether a store can be made in a directory: nothing of anybody's is in it."""
-    names = {item.name for item in path.iterdir()} - {"lost+found"}
-    if not names <= {"data.mdb", "lock.mdb"}:
-        return False
-    if "data.mdb" not in names or not (path / "data.mdb").stat().st_size:
-        return True
-    try:
-        env = Environment(path, readonly=True)
-    except StoreError:
-        return False
-    try:
-        return env.is_blank()
-    finally:
-        env.close()
-
-
-def _is_partial(env: Environment) -> bool:
-    # In a table that was checked: each command asks, whatever else may be damaged.
-    with env.read() as txn:
-        return txn.get(PROMISED.encode(), db=env.tables["meta"]) is not None
-
-
-def _check_format(env: Environment, path: Path) -> tuple[bytes, bytes]:
-    with env.read() as txn:
-        meta = env.tables["meta"]
-        form, identity, secret = (
-            bytes(txn.get(key, db=meta) or b"") for key in (b"format", b"uuid", b"secret")
-        )
-    if not form.startswith(_MAGIC) or len(form) != len(_MAGIC) + _FORMAT.size:
-        raise StoreError(f"{path} holds LMDB data, but no vfs store", hint="give another --store")
-    (version,) = _FORMAT.unpack(form[len(_MAGIC) :])
-    if version != FORMAT:
-        raise StoreError(
-            f"the store {path} is of format {version}; this vfs reads format {FORMAT}",
-            hint="install a vfs that reads it" if version > FORMAT else "",
-        )
-    if len(identity) != 16 or len(secret) != _SECRET_BYTES:
-        raise StoreError(f"the store {path} is damaged: its identity is gone")
-    return identity, secret

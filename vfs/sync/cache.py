@@ -18,8 +18,9 @@ from vfs.ids import object_id
 from vfs.remote.remote import Remote
 from vfs.remote.urls import open_bucket
 from vfs.repo.repository import Repository
+from vfs.store.identity import PROMISED
 from vfs.store.pruned import Pruned
-from vfs.store.store import PROMISED, Store
+from vfs.store.store import Store
 from vfs.sync.fetch import ROWS_AT_ONCE, Wanted, known_data_sets, ref_heads
 from vfs.sync.following import follow
 from vfs.sync.ondemand import LIMIT_BYTES, OnDemand, Patience, Source

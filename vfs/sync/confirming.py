@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Final
 
-from vfs.store.store import PROMISED
+from vfs.store.identity import PROMISED
 from vfs.sync.graph import below, outgoing
 
 if TYPE_CHECKING:

@@ -13,9 +13,9 @@ from vfs.model.commit import Commit
 from vfs.repo import identity
 from vfs.repo.births import leaves_brought
 from vfs.store.births import NOTHING
+from vfs.store.identity import PROMISED
 from vfs.store.layout import Kind
 from vfs.store.pruned import Pruned
-from vfs.store.store import PROMISED
 from vfs.sync.accepting import Acceptance
 from vfs.sync.progress import SILENT, Progress
 from vfs.sync.push import known_ref, tracked

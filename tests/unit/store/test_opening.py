@@ -14,7 +14,8 @@ import pytest
 
 from tests.support.stores import ROOT, flip_byte
 from vfs.errors import AlreadyExists, StoreError
-from vfs.store.store import FORMAT, Store
+from vfs.store.identity import FORMAT
+from vfs.store.store import Store
 from vfs.store.tables import TABLES
 
 OPEN = """
