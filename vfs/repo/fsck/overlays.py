@@ -29,8 +29,8 @@ from vfs.model.overlay import (
     decode_inode,
     decode_tree,
 )
-from vfs.repo.fsck.places import Places, place_text
-from vfs.repo.origin import Origin
+from vfs.repo.fsck.overlayview import OriginDamaged, OverlayView
+from vfs.repo.fsck.places import Places
 from vfs.store.layout import key_number, number_key
 from vfs.store.overlayrows import split_name_mark_key, unpack_name_mark, unpack_patch
 
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from vfs.repo.fsck.run import Run
     from vfs.repo.fsck.trees import TreeCheck
 
-_DEPTH_MAX: Final = 4096  # of a path that is told: rows that are damaged may go in circles
 _LAST_ID: Final = b"overlay"  # in the table `meta`
 
 
@@ -89,10 +88,6 @@ def read_headers(run: Run, references: References, versions: Versions) -> list[O
     return overlays
 
 
-class _OriginDamaged(Exception):
-    """What the origin has there can't be read. It is told with the version that it is."""
-
-
 @dataclass(slots=True)
 class _Facts:
     """What the rows of names say of inodes."""
@@ -114,10 +109,8 @@ class OverlayCheck:
         self._header = overlay.header
         self._trees = trees
         self._places = places
-        self._origin = Origin(run.repo.nodes, root, run.store.numbering)
-        self._rows = run.store.overlays.rows(overlay.header.id)
+        self._view = OverlayView(run, overlay.label, overlay.header.id, root)
         self._facts = _Facts()
-        self._alive: dict[int, bool] = {ROOT_INO: True}
         self._problems: dict[tuple[int, bytes], list[str]] = {}
         """By inode and b"", or by directory and name."""
 
@@ -133,139 +126,29 @@ class OverlayCheck:
             ("overlay_orphans", self._check_orphan),
             ("overlay_trees", self._check_tree),
         ):
-            for done, (key, value) in enumerate(self._keys(table)):
+            for done, (key, value) in enumerate(self._view.keys(table)):
                 self._run.line.progress(done)
                 try:
                     check(key, value)
-                except _OriginDamaged:
+                except OriginDamaged:
                     self._facts.is_whole = False
                 except VfsError as error:
                     ino = key_number(key[:8]) if len(key) >= 8 else 0
                     self._problem(ino, f"a row of '{table}' is damaged: {error}")
         for ino in self._facts.touched:
-            with suppress(_OriginDamaged):
-                if self._inode(ino) is None and self._is_alive(ino):
+            with suppress(OriginDamaged):
+                if self._view.inode(ino) is None and self._view.is_alive(ino):
                     self._problem(ino, "names in it were changed, but it has no row")
         for (ino, name), messages in self._problems.items():
             place = self._label
-            with suppress(_OriginDamaged):
-                place = self._place(ino, name)
+            with suppress(OriginDamaged):
+                place = self._view.place(ino, name)
             self._run.found("overlay", "; ".join(messages), place)
-
-    def _keys(self, table: str) -> Iterator[tuple[bytes, memoryview]]:
-        head = number_key(self._header.id)
-        for key, value in self._run.store.rows(table, head):
-            if not key.startswith(head):
-                return
-            yield key[8:], value
 
     def _problem(self, ino: int, message: str, name: bytes = b"") -> None:
         messages = self._problems.setdefault((ino, name), [])
         if message not in messages:
             messages.append(message)
-
-    # what is where
-
-    def _inode(self, ino: int) -> InodeRow | None:
-        try:
-            return self._rows.inode(ino)
-        except CorruptObject:
-            return None  # told when all rows are decoded
-
-    def _entry(self, ino: int) -> tuple[Entry, int] | None:
-        """Return what the origin knows of an inode."""
-        if not self._origin.is_base(ino):
-            return None
-        try:
-            return self._origin.entry(ino)
-        except CorruptObject as error:
-            raise _OriginDamaged from error
-        except VfsError:
-            return None
-
-    def _mode(self, ino: int) -> int | None:
-        row = self._inode(ino)
-        if row is not None:
-            return row.mode
-        found = self._entry(ino)
-        return None if found is None else found[0].mode
-
-    def _in_origin(self, directory: int, name: bytes) -> int:
-        """Return the inode of a name in the origin, or 0."""
-        if not self._origin.is_base(directory):
-            return 0
-        try:
-            found = self._origin.find(directory, name)
-        except CorruptObject as error:
-            raise _OriginDamaged from error
-        except VfsError:
-            return 0
-        return 0 if found is None else found[0]
-
-    def _find(self, directory: int, name: bytes) -> int:
-        try:
-            row = self._rows.name(directory, name)
-        except CorruptObject:
-            return 0
-        return self._in_origin(directory, name) if row is None else row
-
-    def _is_alive(self, directory: int) -> bool:
-        """Say whether there is a way from the root to a directory."""
-        way: dict[int, None] = {}
-        here: int | None = directory
-        while here is not None and here not in self._alive:
-            if here in way:
-                here = None  # a circle leads nowhere
-                break
-            way[here] = None
-            here = self._above(here)
-        is_alive = here is not None and self._alive[here]
-        self._alive.update(dict.fromkeys(way, is_alive))
-        return is_alive
-
-    def _above(self, directory: int) -> int | None:
-        """Return the directory that has a name of *directory*; None where none has."""
-        row = self._inode(directory)
-        if row is not None:
-            parent, name = row.parent, row.name
-            if not row.nlink:
-                return None
-        else:
-            found = self._entry(directory)
-            if found is None:
-                return None
-            parent, name = found[1], found[0].name
-        return parent if self._find(parent, name) == directory else None
-
-    def _place(self, ino: int, name: bytes = b"") -> str:
-        """Return where an inode is, or a name in a directory, as a user would say it."""
-        parts = [name] if name else []
-        here = ino
-        while here != ROOT_INO:
-            row = self._inode(here)
-            found = None if row is not None else self._entry(here)
-            if row is not None and row.nlink and len(parts) < _DEPTH_MAX:
-                here, part = row.parent, row.name
-            elif found is not None and found[1]:
-                here, part = found[1], found[0].name
-            elif found is not None and (names := self._names_of_link(here)):
-                here, part = names[0]
-            else:
-                named = next(self._named(here), None)
-                if named is None or len(parts) >= _DEPTH_MAX:
-                    return self._label
-                here, part = named
-            parts.append(part)
-        return place_text(self._label, b"/".join(reversed(parts)))
-
-    def _named(self, ino: int) -> Iterator[tuple[int, bytes]]:
-        """Yield the names that rows give an inode. Reads all of them."""
-        target = number_key(ino)
-        for key, value in self._keys("overlay_names"):
-            if value == target and len(key) > 8:
-                yield key_number(key[:8]), key[8:]
-
-    # rows
 
     def _decode_inode(self, key: bytes, value: memoryview) -> None:
         if len(key) != 8:
@@ -279,31 +162,27 @@ class OverlayCheck:
         if len(value) != 8:
             self._problem(directory, "the row of this name is damaged", name)
             return
-        mode = self._mode(directory)
+        mode = self._view.mode(directory)
         if mode is None or not stat.S_ISDIR(mode):
             self._problem(directory, "a name is in a directory that is none", name)
             return
         self._facts.touched.add(directory)
-        ino, before = key_number(value), self._in_origin(directory, name)
+        ino, before = key_number(value), self._view.in_origin(directory, name)
         if ino == WHITEOUT:
             if not before:
                 self._problem(directory, "a name is removed that was never there", name)
-        elif self._mode(ino) is None:
+        elif self._view.mode(ino) is None:
             self._problem(directory, "the name leads to no inode", name)
-        elif self._is_alive(directory):
+        elif self._view.is_alive(directory):
             self._facts.names[ino] += 1
-        self._facts.subdirs[directory] += self._is_dir(ino) - self._is_dir(before)
-
-    def _is_dir(self, ino: int) -> bool:
-        mode = self._mode(ino) if ino else None
-        return mode is not None and stat.S_ISDIR(mode)
+        self._facts.subdirs[directory] += self._view.is_dir(ino) - self._view.is_dir(before)
 
     def _check_inode(self, key: bytes, value: memoryview) -> None:
         ino = key_number(key)
-        row = self._inode(ino)
+        row = self._view.inode(ino)
         if row is None:
             return
-        entry = self._entry(ino)
+        entry = self._view.entry(ino)
         if ino & LINKED_INO or not ino & NEW_INO:
             if entry is None:
                 self._problem(ino, "a row is of an inode that its origin does not have")
@@ -327,9 +206,9 @@ class OverlayCheck:
     def _check_directory(self, ino: int, row: InodeRow) -> None:
         if not row.nlink:
             return
-        if not self._is_alive(ino):
+        if not self._view.is_alive(ino):
             self._problem(ino, "no name leads to it")
-        entry = self._entry(ino)
+        entry = self._view.entry(ino)
         subdirs = self._facts.subdirs[ino] + (directory_totals(entry[0]).subdirs if entry else 0)
         if row.nlink != 2 + subdirs and self._facts.is_whole:
             self._problem(ino, f"its link count is {row.nlink}, with {subdirs} directories in it")
@@ -338,45 +217,28 @@ class OverlayCheck:
         if not self._facts.is_whole:
             return
         names = self._facts.names[ino] + sum(
-            self._in_force(ino, parent, name) for parent, name in self._names_in_origin(ino)
+            self._view.in_force(parent, name) for parent, name in self._view.names_in_origin(ino)
         )
         if names != row.nlink:
             self._problem(ino, f"its link count is {row.nlink}, and it has {names} names")
             return
         if row.nlink == 1:
-            if self._find(row.parent, row.name) != ino:
+            if self._view.find(row.parent, row.name) != ino:
                 self._problem(ino, "its row names a place where it is not")
             return
-        links = self._rows.links(ino)
+        links = self._view.rows.links(ino)
         # Where the time of access alone was changed there may be none: the origin has its names.
         if not links and ino & LINKED_INO and not self._facts.names[ino]:
             return
-        if len(links) != row.nlink or any(self._find(*link) != ino for link in links):
+        if len(links) != row.nlink or any(self._view.find(*link) != ino for link in links):
             self._problem(ino, "the rows of its names are not its names")
-
-    def _names_in_origin(self, ino: int) -> list[tuple[int, bytes]]:
-        entry = self._entry(ino)
-        if entry is None:
-            return []
-        if ino & LINKED_INO:
-            return self._names_of_link(ino)
-        return [(entry[1], entry[0].name)]
-
-    def _names_of_link(self, ino: int) -> list[tuple[int, bytes]]:
-        try:
-            return self._origin.names_of_link(ino)
-        except CorruptObject as error:
-            raise _OriginDamaged from error
-
-    def _in_force(self, ino: int, parent: int, name: bytes) -> bool:
-        return self._rows.name(parent, name) is None and self._is_alive(parent)
 
     def _check_content(self, ino: int, row: InodeRow) -> None:
         message = self._trees.file_problem(row.content, row.flags, row.content_bytes, row.holes)
         if message:
             self._problem(ino, message)
         for damage in self._places.content(row.content, row.flags):
-            damage.touches(self._place(ino))
+            damage.touches(self._view.place(ino))
         self._check_patches(ino, row)
 
     def _check_patches(self, ino: int, row: InodeRow) -> None:
@@ -397,7 +259,7 @@ class OverlayCheck:
             raise CorruptObject("a row of a wrong length")
         check_row_name(key[16:])
         ino = key_number(key[:8])
-        row = self._inode(ino)
+        row = self._view.inode(ino)
         if row is None or row.nlink < 2 or stat.S_ISDIR(row.mode):
             self._problem(ino, "there are rows of its names, as if it had several")
 
@@ -405,7 +267,7 @@ class OverlayCheck:
         if len(key) != 16:
             raise CorruptObject("a key of a wrong length")
         ino = key_number(key[:8])
-        row = self._inode(ino)
+        row = self._view.inode(ino)
         if row is None:
             self._problem(ino, "it has patches, but no row")
         elif row.patches:
@@ -420,12 +282,12 @@ class OverlayCheck:
         if place is not None:
             ino, name = place[0], check_row_name(place[1])
             seq = unpack_name_mark(value)[0]
-            is_lost = self._rows.name(ino, name) is None and self._in_origin(ino, name)
-            if is_lost and self._is_alive(ino):
+            is_lost = self._view.rows.name(ino, name) is None and self._view.in_origin(ino, name)
+            if is_lost and self._view.is_alive(ino):
                 self._problem(ino, "the name was changed, but has no row", name)
         elif len(key) == 9 and key[:1] == b"i" and len(value) == 8:
             ino, name, seq = key_number(key[1:]), b"", key_number(value)
-            if self._rows.inode(ino) is None:
+            if self._view.rows.inode(ino) is None:
                 self._problem(ino, "it was changed, but has no row")
         else:
             raise CorruptObject("it is no mark of a change")
@@ -437,7 +299,7 @@ class OverlayCheck:
     def _check_orphan(self, key: bytes, value: memoryview) -> None:
         if len(key) != 8 or value:
             raise CorruptObject("a row of a wrong length")
-        row = self._inode(key_number(key))
+        row = self._view.inode(key_number(key))
         if row is None or row.nlink:
             self._problem(key_number(key), "it is noted as without a name, and is not")
 
@@ -446,11 +308,11 @@ class OverlayCheck:
             raise CorruptObject("a key of a wrong length")
         ino = key_number(key)
         tree, totals = decode_tree(bytes(value))
-        if not self._is_dir(ino):
+        if not self._view.is_dir(ino):
             self._problem(ino, "it was committed as a directory, and is none")
         message = self._trees.check_tree(ObjectId(tree), totals)
         if self._run.bad or self._run.flaws:
-            _, _, path = self._place(ino).partition(":")
+            _, _, path = self._view.place(ino).partition(":")
             self._places.tree(self._label, ObjectId(tree), os.fsencode(path))
         if message:
             self._problem(ino, f"what it was committed as is damaged: {message}")
