@@ -6,7 +6,6 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -14,10 +13,11 @@ import click
 
 from vfs.cli import output
 from vfs.cli.command import Command, Settings, note, pass_settings
+from vfs.cli.progress import byte_progress
 from vfs.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from vfs.store.backup import BackupInfo, OnBytes
+    from vfs.store.backup import BackupInfo
 
 STDIO = "-"
 
@@ -77,7 +77,7 @@ def _save(settings: Settings, file: str) -> BackupInfo:
         raise click.UsageError("- is standard output, which is a terminal")
     with settings.repository(readonly=True) as repo:
         store = repo.store
-        with _progress(store.used_bytes()) as on_bytes:
+        with byte_progress(store.used_bytes()) as on_bytes:
             if file == STDIO:
                 return write_backup(store, sys.stdout.buffer, on_bytes)
             return save_backup(store, Path(file), on_bytes)
@@ -86,14 +86,14 @@ def _save(settings: Settings, file: str) -> BackupInfo:
 def _verify(file: str) -> BackupInfo:
     from vfs.store.backup import read_backup
 
-    with _opened(file) as (source, name, total), _progress(total) as on_bytes:
+    with _opened(file) as (source, name, total), byte_progress(total) as on_bytes:
         return read_backup(source, name, None, on_bytes)
 
 
 def _restore(store: Path, file: str) -> BackupInfo:
     from vfs.store.backup import restore_backup
 
-    with _opened(file) as (source, name, total), _progress(total) as on_bytes:
+    with _opened(file) as (source, name, total), byte_progress(total) as on_bytes:
         return restore_backup(source, name, store, on_bytes)
 
 
@@ -111,34 +111,3 @@ def _opened(file: str) -> Iterator[tuple[BinaryIO, str, int | None]]:
             raise click.UsageError("- is standard input, which is a terminal")
         else:
             yield sys.stdin.buffer, "the backup", None
-
-
-@contextmanager
-def _progress(total: int | None) -> Iterator[OnBytes]:
-    """Show a bar of bytes where standard error is a terminal; it is gone at the end."""
-    if not sys.stderr.isatty():
-        yield _nothing
-        return
-    from rich.progress import (
-        BarColumn,
-        DownloadColumn,
-        Progress,
-        TimeRemainingColumn,
-        TransferSpeedColumn,
-    )
-
-    columns = (
-        BarColumn(bar_width=None),
-        DownloadColumn(binary_units=True),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(
-        *columns, console=output.console(stderr=True), transient=True, expand=True
-    ) as bars:
-        task = bars.add_task("", total=total)
-        yield partial(bars.advance, task)
-
-
-def _nothing(size: int) -> None:
-    """Show nothing."""

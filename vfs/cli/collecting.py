@@ -12,7 +12,7 @@ import click
 from vfs.cli import output
 from vfs.cli.command import Command, Settings, json_option, note, pass_settings
 from vfs.cli.expired import expired_records, write_expired
-from vfs.cli.progress import stage_progress
+from vfs.cli.progress import count_progress, stage_progress
 from vfs.cli.remotegc import check_usage, collect_remote, write_report
 from vfs.cli.targets import TargetType, remote_option
 from vfs.model.names import Target
@@ -149,14 +149,14 @@ def gc(
     """
     check_usage(ctx, where, retention=retention, of_store=compact or auto is not None)
     if where is not None:
-        with stage_progress() as on_stage:
+        with count_progress() as on_progress:
             done = collect_remote(
                 settings,
                 where,
                 keep,
                 grace,
                 repack / 100,
-                on_stage,
+                on_progress,
                 retention=retention,
                 dry_run=dry_run,
             )

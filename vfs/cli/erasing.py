@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -14,6 +13,7 @@ import click
 from vfs.cli import output
 from vfs.cli.branches import store_what_is_served
 from vfs.cli.command import Command, Settings, json_option, note, pass_settings, warn
+from vfs.cli.progress import count_progress
 from vfs.cli.remoteerasing import erase_from_remotes, write_remotes
 from vfs.cli.targets import RemoteType, TargetType
 from vfs.errors import InvalidInput, NotADirectory, NotFound
@@ -22,7 +22,6 @@ from vfs.model.names import Target, parse_target
 if TYPE_CHECKING:
     from vfs.daemon.pagecache import Place
     from vfs.repo.erasing import Content, Outcome, Plan, Query
-    from vfs.repo.erasing.plan import OnProgress
     from vfs.repo.erasing.versions import Branch
     from vfs.repo.repository import Repository
 
@@ -170,7 +169,7 @@ def erase(
         left = [] if done is None else _drop_pages(repo, done)
         if done is not None and not as_json:
             _report(done, left)
-        reached = erase_from_remotes(repo, remotes, done, _progress)
+        reached = erase_from_remotes(repo, remotes, done, count_progress)
         if as_json:
             record = {} if done is None else _done_record(done, left)
             output.write_json({**record, "remotes": reached})
@@ -247,7 +246,7 @@ def _finish_begun(settings: Settings, repo: Repository, *, scrub: bool) -> Outco
     from vfs.repo.erasing import resume
 
     _store_branches(settings, repo)
-    with _progress() as on_progress:
+    with count_progress() as on_progress:
         done = resume(repo, on_progress, scrub=scrub)
     if done is not None:
         note(f"finished the erase of line {done.number} of the audit record")
@@ -268,7 +267,7 @@ def _erase(settings: Settings, repo: Repository, query: Query, how: _How) -> Out
     from vfs.daemon import owners
     from vfs.repo.erasing import carry_out, check, make_plan
 
-    with _progress() as on_progress:
+    with count_progress() as on_progress:
         plan = make_plan(repo, query, on_progress)
     if how.dry_run and how.as_json:
         output.write_json(_record(plan))
@@ -292,7 +291,7 @@ def _erase(settings: Settings, repo: Repository, query: Query, how: _How) -> Out
         for branch in plan.branches:
             place = settings.store, branch.data_set, branch.name, "(vfs erase)"
             owning.enter_context(owners.owned(*place))
-        on_progress = owning.enter_context(_progress())
+        on_progress = owning.enter_context(count_progress())
         return carry_out(repo, plan, on_progress, scrub=how.scrub)
 
 
@@ -399,15 +398,3 @@ def _record(plan: Plan) -> dict[str, Any]:
         "symlinks": plan.symlinks,
         "others": [output.json_safe(place) for place in plan.others],
     }
-
-
-@contextmanager
-def _progress() -> Iterator[OnProgress]:
-    """Say on standard error what is being done, where that is a terminal."""
-    if not sys.stderr.isatty():
-        yield lambda _what, _count: None
-        return
-    from rich.status import Status
-
-    with Status("", console=output.console(stderr=True)) as status:
-        yield lambda what, count: status.update(f"{count:,} {what}")

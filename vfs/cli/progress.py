@@ -5,8 +5,9 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -28,7 +29,7 @@ class Bar:
     watched = True
 
     def __init__(self, noun: str = "files") -> None:
-        """*noun*: what is counted beside bytes."""
+        """*noun*: what is counted beside bytes; empty where nothing is."""
         from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 
         self._lock = threading.Lock()
@@ -90,7 +91,7 @@ class Bar:
             count += f" of {self._files_total:,}"
         return {
             "bytes": done,
-            "files": f"{count} {self._noun}",
+            "files": f"{count} {self._noun}" if self._noun else "",
             "rate": f"{output.size(rate)}/s",
             "left": left or output.clock(elapsed),
         }
@@ -130,6 +131,18 @@ def transfer_progress() -> Iterator[transfers.Progress]:
         return
     with Bar("objects") as bar:
         yield bar
+
+
+@contextmanager
+def byte_progress(total: int | None) -> Iterator[Callable[[int], None]]:
+    """Show a bar of bytes alone, as `progress` does; *total*: how many there are, where known."""
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    with Bar("") as bar:
+        if total is not None:
+            bar.total(0, total)
+        yield partial(bar.advance, 0)
 
 
 @contextmanager
@@ -174,3 +187,12 @@ def stage_progress() -> Iterator[OnStage]:
         yield show
     finally:
         bars.stop()
+
+
+@contextmanager
+def count_progress() -> Iterator[Callable[[str, int], None]]:
+    """Show what is being done, and to how many, as `stage_progress` does."""
+    from vfs.repo.stages import Stage
+
+    with stage_progress() as on_stage:
+        yield lambda what, done: on_stage(Stage(what, done))

@@ -13,8 +13,8 @@ from vfs.cli.secrets import unlockable
 from vfs.clock import iso
 
 if TYPE_CHECKING:
-    from vfs.repo.stages import OnStage
     from vfs.sync.collecting import Report
+    from vfs.sync.collecting.report import OnProgress
 
 
 def check_usage(ctx: click.Context, where: str | None, *, retention: bool, of_store: bool) -> None:
@@ -32,19 +32,15 @@ def collect_remote(
     keep_s: int,
     grace_s: int,
     repack_share: float,
-    on_stage: OnStage,
+    on_progress: OnProgress,
     *,
     retention: bool,
     dry_run: bool,
 ) -> Report:
     """Collect the garbage of a remote, or with *dry_run* find out what that would do."""
     from vfs.repo.gc import load_rules
-    from vfs.repo.stages import Stage
     from vfs.sync.collecting import Options, collect, preview
     from vfs.sync.remotes import connected, find_remote
-
-    def on_progress(what: str, done: int) -> None:
-        on_stage(Stage(what, done))
 
     with settings.repository(readonly=True) as repo:
         rules = load_rules(repo.store.settings)
