@@ -12,7 +12,8 @@ import click
 
 from vfs.cli import output
 from vfs.cli.branches import store_what_is_served
-from vfs.cli.command import Command, Settings, json_option, note, pass_settings, warn
+from vfs.cli.command import Command, Settings, json_option, note, pass_settings
+from vfs.cli.erased import done_record, plan_record, write_erased, write_plan
 from vfs.cli.progress import count_progress
 from vfs.cli.remoteerasing import erase_from_remotes, write_remotes
 from vfs.cli.targets import RemoteType, TargetType
@@ -21,11 +22,10 @@ from vfs.model.names import Target, parse_target
 
 if TYPE_CHECKING:
     from vfs.daemon.pagecache import Place
-    from vfs.repo.erasing import Content, Outcome, Plan, Query
+    from vfs.repo.erasing import Outcome, Query
     from vfs.repo.erasing.versions import Branch
     from vfs.repo.repository import Repository
 
-_LISTED: Final = 20
 _HASH_DIGITS: Final = 64
 _READ_BYTES: Final = 1 << 20
 REASON_MAX: Final = 1000  # characters
@@ -168,10 +168,10 @@ def erase(
                 return
         left = [] if done is None else _drop_pages(repo, done)
         if done is not None and not as_json:
-            _report(done, left)
+            write_erased(done, left)
         reached = erase_from_remotes(repo, remotes, done, count_progress)
         if as_json:
-            record = {} if done is None else _done_record(done, left)
+            record = {} if done is None else done_record(done, left)
             output.write_json({**record, "remotes": reached})
         else:
             write_remotes(repo, reached)
@@ -270,10 +270,10 @@ def _erase(settings: Settings, repo: Repository, query: Query, how: _How) -> Out
     with count_progress() as on_progress:
         plan = make_plan(repo, query, on_progress)
     if how.dry_run and how.as_json:
-        output.write_json(_record(plan))
+        output.write_json(plan_record(plan))
         return None
     if not how.as_json:
-        _show(plan)
+        write_plan(plan)
     if not plan.contents and not plan.branches:
         raise NotFound("no file matches")
     if how.dry_run:
@@ -325,76 +325,3 @@ def _shows(repo: Repository, mounted: str, place: Place) -> bool:
         return repo.entry_at(root, tuple(place.path.split(b"/"))).content == place.content
     except (NotFound, NotADirectory):
         return False
-
-
-def _show(plan: Plan) -> None:
-    """Write what matches, and what becomes of it."""
-    lines = []
-    for content in plan.contents:
-        where = ", ".join(map(output.printable, content.places[:_LISTED]))
-        more = f" and {output.plural(content.more, 'more place')}" if content.more else ""
-        lines.append(f"{_fate(content)}: {output.size(content.size)}: {where}{more}")
-    lines += [f"loses bytes, too: {output.printable(place)}" for place in plan.others]
-    output.write_lines(line.encode() for line in lines)
-    counts = output.plural(len(plan.contents), "content"), output.size(plan.bytes)
-    note(f"{', '.join(counts)}, in {output.plural(len(plan.versions), 'version')}")
-    if plan.symlinks:
-        what = output.plural(plan.symlinks, "symbolic link")
-        warn(f"{what} match: where they lead to is part of the versions, and stays")
-
-
-def _fate(content: Content) -> str:
-    if content.kept_bytes:
-        kept = "all" if content.kept_bytes >= content.size else output.size(content.kept_bytes)
-        others = ", ".join(map(output.printable, content.kept_for))
-        return f"shared ({kept} of it is in {others})"
-    return "erased before" if content.erased_before >= content.size else "to be erased"
-
-
-def _done_record(done: Outcome, left: list[tuple[str, str]]) -> dict[str, Any]:
-    return {
-        **_record(done.plan),
-        "erased": True,
-        "audit": done.number,
-        "damaged": [oid.hex() for oid in done.damaged],
-        "mounted": [{**output.text_fields("path", path), "reason": why} for path, why in left],
-    }
-
-
-def _report(done: Outcome, left: list[tuple[str, str]]) -> None:
-    plan = done.plan
-    kept = sum(content.kept_bytes for content in plan.contents)
-    gone = plan.bytes - kept - sum(content.erased_before for content in plan.contents)
-    stays = f"; {output.size(kept)} stay, as other files have them" if kept else ""
-    click.echo(
-        f"erased {output.plural(len(plan.contents), 'content')}, {output.size(gone)}"
-        f"{stays}; line {done.number} of the audit record"
-    )
-    for oid in done.damaged:
-        warn(f"the object {oid.hex()} is damaged: its bytes were not found to be overwritten")
-    for path, why in left[:_LISTED]:
-        warn(f"may still be read: {path}: {why}")
-    if left:
-        warn("unmount what may still show it")
-
-
-def _record(plan: Plan) -> dict[str, Any]:
-    return {
-        "erased": False,
-        "bytes": plan.bytes,
-        "versions": plan.versions,
-        "contents": [
-            {
-                "content": content.oid.hex(),
-                "size": content.size,
-                "places": [output.json_safe(place) for place in content.places],
-                "more": content.more,
-                "kept_bytes": content.kept_bytes,
-                "kept_for": [output.json_safe(place) for place in content.kept_for],
-                "erased_before": content.erased_before,
-            }
-            for content in plan.contents
-        ],
-        "symlinks": plan.symlinks,
-        "others": [output.json_safe(place) for place in plan.others],
-    }
