@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -11,21 +10,16 @@ import click
 from vfs.cli import output
 from vfs.cli.command import Command, PathsCommand, Settings, json_option, pass_settings
 from vfs.cli.targets import TargetType, branch_argument
+from vfs.cli.versions import changes_of, commit_record, commit_text, line_text, refs_by_commit
 from vfs.clock import iso
-from vfs.model.entry import directory_totals
 from vfs.model.names import DEFAULT_BRANCH
 
 if TYPE_CHECKING:
-    from vfs.ids import ObjectId
+    from vfs.cli.versions import Facts
     from vfs.model.commit import Commit
     from vfs.model.names import Target
     from vfs.repo.history import Filter, Version
-    from vfs.repo.repository import Repository
-    from vfs.repo.treediff import DifferenceKind, Summary
-    from vfs.store.pruned import Pruned
-    from vfs.store.refrows import Ref, RefUpdate
-
-Sums = dict["DifferenceKind", "Summary"]
+    from vfs.store.refrows import RefUpdate
 
 
 class TimeType(click.ParamType[int]):
@@ -132,20 +126,26 @@ def log(
         pruned_will_do = not wanted.paths and not stat
         start = repo.resolve(target.data_set, target.revision, pruned=pruned_will_do).commit
         found = _limited(_some(history(repo, start, wanted), wanted), limit)
+
+        def facts(version: Version) -> Facts:
+            oid, commit = version.id, version.commit
+            pruned = repo.store.pruned.get(oid)
+            sums = changes_of(repo, commit) if stat and pruned is None else None
+            return oid, commit, refs[oid], sums, pruned
+
+        def lines(version: Version) -> list[str]:
+            return [line_text(*facts(version))] if oneline else commit_text(*facts(version))
+
         if graph:
-            _write_graph(_blocks(repo, found, refs, stat=stat, oneline=oneline))
+            _write_graph(found, lines)
             return
         for version in found:
             if not version.shown:
                 continue
-            oid, commit = version.id, version.commit
-            pruned = repo.store.pruned.get(oid)
-            sums = changes_of(repo, commit) if stat and pruned is None else None
             if as_json:
-                record = commit_record(oid, commit, refs[oid], sums, pruned)
-                output.write_json(record, indent=None)
+                output.write_json(commit_record(*facts(version)), indent=None)
             else:
-                for line in _text(oid, commit, refs[oid], sums, pruned, oneline=oneline):
+                for line in lines(version):
                     click.echo(line)
 
 
@@ -190,158 +190,22 @@ def _limited(found: Iterator[Version], limit: int | None) -> Iterator[Version]:
                 return
 
 
-def refs_by_commit(repo: Repository, data_set: str) -> defaultdict[ObjectId, list[Ref]]:
-    """Return the branches and tags of a data set by what they name."""
-    refs: defaultdict[ObjectId, list[Ref]] = defaultdict(list)
-    for ref in repo.refs(data_set):
-        refs[ref.commit].append(ref)
-    return refs
-
-
-def changes_of(repo: Repository, commit: Commit) -> Sums:
-    """Return how much a version changed against its first parent."""
-    from vfs.repo.renames import with_renames
-    from vfs.repo.treediff import differences, summarize
-
-    parents = repo.whole_parents(commit)
-    old = repo.commit(parents[0]).root if parents else None
-    found = differences(repo.nodes, old, commit.root)
-    return summarize(with_renames(repo.nodes, found, whole=True))
-
-
-Block = tuple["Version", list[str]]
-
-
-def _blocks(
-    repo: Repository,
-    found: Iterator[Version],
-    refs: defaultdict[ObjectId, list[Ref]],
-    *,
-    stat: bool,
-    oneline: bool,
-) -> Iterator[Block]:
-    for version in found:
-        lines: list[str] = []
-        if version.shown:
-            oid = version.id
-            pruned = repo.store.pruned.get(oid)
-            sums = changes_of(repo, version.commit) if stat and pruned is None else None
-            lines = _text(oid, version.commit, refs[oid], sums, pruned, oneline=oneline)
-        yield version, lines
-
-
-def _write_graph(blocks: Iterator[Block]) -> None:
+def _write_graph(found: Iterator[Version], lines_of: Callable[[Version], list[str]]) -> None:
     from itertools import zip_longest
 
     from vfs.cli.graph import Graph
 
     graph = Graph()
-    for version, lines in blocks:
+    for version in found:
         rows = graph.rows(version.id, version.parents, shown=version.shown)
         if not version.shown and not any("\\" in row or "/" in row for row in rows):
             continue
+        lines = lines_of(version) if version.shown else []
         width = max(map(len, rows), default=0)
         padding = graph.padding()
         for row, line in zip_longest(rows, lines):
             drawn = (padding if row is None else row).ljust(width)
             click.echo(f"{drawn} {line or ''}".rstrip())
-
-
-def commit_record(
-    oid: ObjectId,
-    commit: Commit,
-    refs: list[Ref],
-    sums: Sums | None = None,
-    pruned: Pruned | None = None,
-) -> dict[str, Any]:
-    """Return a version for JSON, with what it changed if that is counted."""
-    from vfs.cli.changes import summary_record
-
-    totals = directory_totals(commit.root)
-    return {
-        "commit": oid.hex(),
-        "parents": [parent.hex() for parent in commit.parents],
-        "refs": [{"name": ref.name, "kind": ref.kind} for ref in refs],
-        "time": iso(commit.time_ns, precise=True),
-        **output.text_fields("author", commit.author),
-        **output.text_fields("message", commit.message),
-        "files": totals.files,
-        "directories": totals.dirs,
-        "bytes": totals.bytes,
-        "provenance": output.json_safe(dict(commit.provenance)),
-        **({} if sums is None else {"changes": summary_record(sums)}),
-        **({} if pruned is None else {"pruned": _pruned_record(pruned)}),
-    }
-
-
-def _pruned_record(pruned: Pruned) -> dict[str, str]:
-    return {"time": iso(pruned.time_ns, precise=True), "reason": pruned.reason}
-
-
-def _names(refs: list[Ref]) -> str:
-    # Tags and branches are told apart by colour on a terminal, and by the word everywhere.
-    return ", ".join(
-        click.style(ref.name, fg="green", bold=True)
-        if ref.kind == "branch"
-        else click.style(f"tag: {ref.name}", fg="yellow", bold=True)
-        for ref in refs
-    )
-
-
-def _text(
-    oid: ObjectId,
-    commit: Commit,
-    refs: list[Ref],
-    sums: Sums | None,
-    pruned: Pruned | None,
-    *,
-    oneline: bool,
-) -> list[str]:
-    if not oneline:
-        return commit_text(oid, commit, refs, sums, pruned)
-    gone = "" if pruned is None else "  [its content was removed]"
-    return [_line(oid, commit, refs, sums) + gone]
-
-
-def commit_text(
-    oid: ObjectId,
-    commit: Commit,
-    refs: list[Ref],
-    sums: Sums | None = None,
-    pruned: Pruned | None = None,
-) -> list[str]:
-    """Return a version for people, as lines."""
-    totals = directory_totals(commit.root)
-    names = f" ({_names(refs)})" if refs else ""
-    lines = [click.style(f"commit {oid.hex()}", fg="yellow") + names]
-    if len(commit.parents) > 1:
-        lines.append("Merge:  " + " ".join(p.hex()[: output.ID_DIGITS] for p in commit.parents))
-    lines += [
-        f"Author: {output.printable(commit.author)}",
-        f"Date:   {output.local_time(commit.time_ns)}",
-        f"Holds:  {output.plural(totals.files, 'file')}, {output.size(totals.bytes)}",
-    ]
-    if pruned is not None:
-        when = output.local_time(pruned.time_ns)
-        lines.append(f"Gone:   its content, {when}: {output.printable(pruned.reason)}")
-    if sums is not None:
-        from vfs.cli.changes import summary_line
-
-        lines.append(f"Change: {summary_line(sums)}")
-    message = [f"    {output.printable(line)}".rstrip() for line in commit.message.splitlines()]
-    return [*lines, "", *message, ""]
-
-
-def _line(oid: ObjectId, commit: Commit, refs: list[Ref], sums: Sums | None) -> str:
-    short = click.style(oid.hex()[: output.ID_DIGITS], fg="yellow")
-    names = f" ({_names(refs)})" if refs else ""
-    subject = output.printable(commit.message.partition("\n")[0])
-    line = f"{short} {output.local_time(commit.time_ns)}{names} {subject}"
-    if sums is None:
-        return line
-    from vfs.cli.changes import summary_line
-
-    return f"{line}  [{summary_line(sums)}]"
 
 
 @click.command(
