@@ -24,29 +24,18 @@ from vfs.cli.progress import transfer_progress
 from vfs.cli.secrets import secret_options, unlockable
 from vfs.cli.targets import RemoteType, TargetType
 from vfs.cli.transfers import fetched, note_fetched, short_id, write_pull, write_push
+from vfs.cli.wanted import (
+    check_targets,
+    from_option,
+    local_refs,
+    targets_argument,
+    wanted_there,
+)
 
 if TYPE_CHECKING:
     from vfs.model.names import Target
-    from vfs.remote.remote import Remote
     from vfs.repo.repository import Repository
-    from vfs.store.refrows import Ref
-    from vfs.sync.fetch import Wanted
     from vfs.sync.remotes import RemotePlace
-
-targets_argument = click.argument(
-    "targets",
-    metavar="[DATASET[@NAME]]...",
-    nargs=-1,
-    type=TargetType(),
-    help="A branch or tag, or all of a data set. [default: what went to or came from there before]",
-)
-from_option = click.option(
-    "--from",
-    "where",
-    metavar="REMOTE",
-    type=RemoteType(),
-    help="A remote's name, its URL, or FILE.vfsbundle. [default: origin, or the only one]",
-)
 
 
 @click.command(
@@ -103,7 +92,7 @@ def push(
     from vfs.sync import push as pushing
     from vfs.sync.remotes import connected, find_remote
 
-    _check_targets(ctx, targets, everything=everything, needed=delete)
+    check_targets(ctx, targets, everything=everything, needed=delete)
     began = time.monotonic()
     with settings.repository(cached=True) as repo:
         place = unlockable(
@@ -117,7 +106,7 @@ def push(
                 ]
             result = pushing.PushResult(deleted, 0, 0)
         else:
-            refs = _local_refs(repo, place, targets, everything=everything, ctx=ctx)
+            refs = local_refs(repo, place, targets, everything=everything, ctx=ctx)
             with (
                 _interruptible("push"),
                 connected(repo.store, place, write=True) as remote,
@@ -165,7 +154,7 @@ def fetch(
     from vfs.sync import fetch as fetching
     from vfs.sync.remotes import connected, find_remote
 
-    _check_targets(ctx, targets, everything=everything)
+    check_targets(ctx, targets, everything=everything)
     began = time.monotonic()
     with settings.repository(cached=True) as repo:
         place = unlockable(find_remote(repo.store, where), key_file, passphrase_file)
@@ -174,8 +163,7 @@ def fetch(
             connected(repo.store, place) as remote,
             transfer_progress() as shown,
         ):
-            there = _everything(repo, remote, place) if everything else None
-            wanted = _wanted(repo, place, targets, there, ctx)
+            wanted = wanted_there(repo, remote, place, targets, everything=everything, ctx=ctx)
             result = fetching.fetch(repo, remote, place.name, wanted, progress=shown)
     if as_json:
         refs = [
@@ -238,7 +226,7 @@ def pull(
     """
     from vfs.sync.remotes import find_remote
 
-    _check_targets(ctx, targets, everything=everything)
+    check_targets(ctx, targets, everything=everything)
     with settings.repository(cached=True) as repo:
         place = unlockable(find_remote(repo.store, where), key_file, passphrase_file)
         _pull(repo, place, targets, everything=everything, force=force, as_json=as_json, ctx=ctx)
@@ -331,67 +319,9 @@ def _pull(
         connected(repo.store, place) as remote,
         transfer_progress() as shown,
     ):
-        there = _everything(repo, remote, place) if everything else None
-        wanted = _wanted(repo, place, targets, there, ctx)
+        wanted = wanted_there(repo, remote, place, targets, everything=everything, ctx=ctx)
         result = pulling.pull(repo, remote, place.name, wanted, force=force, progress=shown)
     write_pull(result, time.monotonic() - began, as_json=as_json)
-
-
-def _check_targets(
-    ctx: click.Context, targets: Sequence[Target], *, everything: bool, needed: bool = False
-) -> None:
-    if everything and targets:
-        raise click.UsageError("--all takes no data sets", ctx)
-    if needed and not (targets and all(target.revision for target in targets)):
-        raise click.UsageError("--delete takes branches or tags: DATASET@NAME", ctx)
-
-
-def _local_refs(
-    repo: Repository,
-    place: RemotePlace,
-    targets: Sequence[Target],
-    *,
-    everything: bool,
-    ctx: click.Context,
-) -> list[Ref]:
-    """Return what is to be pushed."""
-    from vfs.errors import NotFound
-
-    if everything:
-        return repo.all_refs()
-    found: dict[tuple[str, str], Ref] = {}
-    for one in _wanted(repo, place, targets, None, ctx):
-        refs = [ref for ref in repo.refs(one.data_set) if one.name in (None, ref.name)]
-        if not refs and one.name is not None:
-            raise NotFound(f"there is no branch or tag '{one.data_set}@{one.name}'")
-        found |= {(ref.data_set, ref.name): ref for ref in refs}
-    return list(found.values())
-
-
-def _everything(repo: Repository, remote: Remote, place: RemotePlace) -> list[str]:
-    from vfs.sync.fetch import known_data_sets
-
-    return known_data_sets(repo, remote, place.name)
-
-
-def _wanted(
-    repo: Repository,
-    place: RemotePlace,
-    targets: Sequence[Target],
-    data_sets: Sequence[str] | None,
-    ctx: click.Context,
-) -> list[Wanted]:
-    """Return what the command line asks for: targets, these data sets, or those known before."""
-    from vfs.sync.fetch import Wanted
-
-    if targets:
-        return [Wanted(target.data_set, target.revision or None) for target in targets]
-    if data_sets is None:
-        seen = repo.store.tracking.all(place.name) if place.name else []
-        data_sets = list(dict.fromkeys(one.data_set for one in seen))
-        if not data_sets:
-            raise click.UsageError("name data sets, or give --all", ctx)
-    return [Wanted(data_set) for data_set in data_sets]
 
 
 @contextmanager
