@@ -1,16 +1,17 @@
-"""What commands on the cache of a remote share: its place, its size, and how it is filled."""
+"""What commands on the cache of a remote share: its options, its place, and how it is filled."""
 
 from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from vfs.cli.command import Settings
+from vfs.cli.command import DirectoryType, Settings
 
 if TYPE_CHECKING:
     from vfs.model.names import Target
@@ -37,6 +38,49 @@ class SizeType(click.ParamType[int]):
         if match is None:
             self.fail(f"'{value}' is no size, such as 256M or 2G", param, ctx)
         return int(float(match[1]) * 1024 ** " KMGT".index(match[2].upper() or " "))
+
+
+def cache_options(when: str = "") -> Callable[[Any], Any]:
+    """Return what adds the options of a remote's cache to a command: where, how large, how patient.
+
+    *when* these count stands before what their help says.
+    """
+
+    def said(text: str) -> str:
+        return f"{when}: {text}" if when else text[0].upper() + text[1:]
+
+    options = (
+        click.option(
+            "--cache",
+            metavar="DIRECTORY",
+            type=DirectoryType(),
+            help=said("where fetched data is kept. [default: one for each URL in ~/.cache/vfs]"),
+        ),
+        click.option(
+            "--cache-size",
+            metavar="SIZE",
+            type=SizeType(),
+            help=said(
+                "what the cache may take, such as 50G; later mounts keep to it. [default: 20G, or "
+                "half of what is free on its disk]"
+            ),
+        ),
+        click.option(
+            "--timeout",
+            metavar="SECONDS",
+            type=click.FloatRange(1, 3600),
+            default=60,
+            show_default=True,
+            help=said("how long to wait for an answer; then whoever reads gets an error."),
+        ),
+    )
+
+    def add(command: Any) -> Any:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add
 
 
 def absolute(path: Path) -> Path:
@@ -88,6 +132,13 @@ def place_of(settings: Settings, where: str | None) -> RemotePlace:
         return RemotePlace("", check_url(where))
     with settings.repository(readonly=True, cached=True) as repo:
         return find_remote(repo.store, where)
+
+
+def cache_path(named: Path | None, place: RemotePlace) -> Path:
+    """Return where a remote's cache is: where the command line says, or in a place of its own."""
+    from vfs.sync.cache import default_cache
+
+    return absolute(named) if named is not None else default_cache(place.url)
 
 
 def filled(

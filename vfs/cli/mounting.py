@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from vfs.cli import output
-from vfs.cli.caches import SizeType, absolute, filled, place_of
+from vfs.cli.caches import SizeType, absolute, cache_options, cache_path, filled, place_of
 from vfs.cli.command import Command, DirectoryType, Settings, json_option, note, pass_settings
 from vfs.cli.secrets import secret_options, unlockable
 from vfs.cli.targets import TargetType
@@ -123,28 +123,8 @@ def default_workers() -> int:
     metavar="URL",
     help="With --remote and a URL: the service to ask, where it is not the cloud's.",
 )
-@click.option(
-    "--cache",
-    metavar="DIRECTORY",
-    type=DirectoryType(),
-    help="With --remote: where fetched data is kept. [default: one for each URL in ~/.cache/vfs]",
-)
-@click.option(
-    "--cache-size",
-    metavar="SIZE",
-    type=SizeType(),
-    help="With --remote: what the cache may take, such as 50G; later mounts keep to it. [default: "
-    "20G, or half of what is free on its disk]",
-)
+@cache_options("With --remote")
 @click.option("--offline", is_flag=True, help="With --remote: show what was fetched, ask for none.")
-@click.option(
-    "--timeout",
-    metavar="SECONDS",
-    type=click.FloatRange(1, 3600),
-    default=60,
-    show_default=True,
-    help="With --remote: how long a reader waits before it gets an error.",
-)
 @secret_options
 @pass_settings
 def mount(
@@ -193,14 +173,13 @@ def mount(
     target, mountpoint = _split(arguments)
     store, patience = absolute(settings.store), None
     if where is not None:
-        from vfs.sync.cache import default_cache
         from vfs.sync.ondemand import Patience
         from vfs.sync.remotes import check_endpoint
 
         place = unlockable(place_of(settings, where), key_file, passphrase_file)
         if endpoint is not None:
             place = replace(place, endpoint=check_endpoint(endpoint))
-        store = absolute(cache) if cache is not None else default_cache(place.url)
+        store = cache_path(cache, place)
         patience = filled(store, place, cache_size, target, Patience(timeout, offline))
     elif cache is not None or cache_size is not None or offline or endpoint is not None:
         raise click.UsageError("--endpoint, --cache, --cache-size and --offline go with --remote")

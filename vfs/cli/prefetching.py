@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 from vfs.cli import output
-from vfs.cli.caches import SizeType, absolute, filled, place_of
-from vfs.cli.command import Command, DirectoryType, Settings, json_option, pass_settings
+from vfs.cli.caches import cache_options, cache_path, filled, place_of
+from vfs.cli.command import Command, Settings, json_option, pass_settings
 from vfs.cli.progress import transfer_progress
 from vfs.cli.secrets import secret_options, unlockable
 from vfs.cli.targets import TargetType
@@ -33,21 +33,7 @@ if TYPE_CHECKING:
     help="The version, or the file or directory in it.",
 )
 @click.option("--remote", "where", metavar="REMOTE", help="Its name, or its URL. [default: origin]")
-@click.option(
-    "--cache",
-    metavar="DIRECTORY",
-    type=DirectoryType(),
-    help="Where fetched data is kept. [default: one for each URL in ~/.cache/vfs]",
-)
-@click.option("--cache-size", metavar="SIZE", type=SizeType(), help="What the cache may take: 50G.")
-@click.option(
-    "--timeout",
-    metavar="SECONDS",
-    type=click.FloatRange(1, 3600),
-    default=60,
-    show_default=True,
-    help="How long to wait for an answer.",
-)
+@cache_options()
 @secret_options
 @json_option
 @pass_settings
@@ -71,12 +57,12 @@ def prefetch(
 
     JSON: objects and bytes that were fetched.
     """
-    from vfs.sync.cache import default_cache, open_cache
+    from vfs.sync.cache import open_cache
     from vfs.sync.ondemand import Patience
     from vfs.sync.prefetch import prefetch as fetch
 
     place = unlockable(place_of(settings, where), key_file, passphrase_file)
-    path = absolute(cache) if cache is not None else default_cache(place.url)
+    path = cache_path(cache, place)
     patience = filled(path, place, cache_size, target, Patience(timeout))
     with open_cache(path, patience) as repo:
         root = repo.commit(repo.resolve(target.data_set, target.revision).commit).root
