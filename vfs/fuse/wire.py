@@ -61,7 +61,8 @@ MKDIR_IN: Final = struct.Struct("=II")  # fuse_mkdir_in: mode, umask
 _NOTIFY_STORE: Final = 4
 _STORE_OUT: Final = struct.Struct("=IiQQQII")  # fuse_out_header, fuse_notify_store_out
 _ATTR: Final = "QQQqqqIIIIIIIIII"  # fuse_attr
-_ATTR_OUT: Final = struct.Struct("=QII" + _ATTR)  # fuse_attr_out
+_ATTR_BYTES: Final = struct.calcsize("=" + _ATTR)
+_ATTR_OUT_HEAD: Final = struct.Struct("=QII")  # fuse_attr_out, before the fuse_attr
 _ENTRY_OUT: Final = struct.Struct("=QQQQII" + _ATTR)  # fuse_entry_out
 _DIRENT: Final = struct.Struct("=QQII")  # fuse_dirent, before the name
 _STATFS: Final = struct.Struct("=QQQQQIII28x")  # fuse_kstatfs
@@ -157,8 +158,8 @@ def attributes(attr: Attr) -> bytes:
     # What an entry says of the attributes stands at its end, in the same form.
     whole = entry(attr)
     timeout = attr.attr_timeout
-    head = struct.pack("=QII", int(timeout), int(timeout % 1 * _SECOND_NS), 0)
-    return head + whole[_ENTRY_OUT.size - struct.calcsize("=" + _ATTR) :]
+    head = _ATTR_OUT_HEAD.pack(int(timeout), int(timeout % 1 * _SECOND_NS), 0)
+    return head + whole[-_ATTR_BYTES:]
 
 
 def name_entry(name: bytes, attr: Attr, position: int) -> bytes:
