@@ -7,7 +7,6 @@ request to end and the next deadline are all that wake it.
 
 from __future__ import annotations
 
-import errno
 import faulthandler
 import functools
 import gc
@@ -44,7 +43,6 @@ BRANCHES_SECONDS: Final = 10.0  # that are waited for until they are mounted
 GRACE_SECONDS: Final = 1.0  # between unmounting and killing the workers
 HOUSEKEEPING_SECONDS: Final = 30
 
-_SESSION_OVER: Final = frozenset((errno.ENODEV, errno.ECONNABORTED))
 _ENDED, _CRASHED, _NOT_STARTED = 0, 1, 3
 
 
@@ -361,11 +359,7 @@ class Supervisor:
             log.error("worker can't start: %s", exc)  # noqa: TRY400 - no traceback
             return _NOT_STARTED
         self._report(pid=os.getpid())
-        try:
-            self._session.serve(view)
-        except OSError as exc:
-            if exc.errno not in _SESSION_OVER:
-                raise
+        self._session.serve(view)
         view.close()
         return _ENDED
 

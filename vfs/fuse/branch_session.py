@@ -8,7 +8,6 @@ of it durable. Each step has a limit, so that the process ends whatever programs
 from __future__ import annotations
 
 import enum
-import errno
 import logging
 import os
 import signal
@@ -27,6 +26,7 @@ from vfs.fuse.controlled import ControlledOperations
 from vfs.fuse.messages import Request, encode_answer
 from vfs.fuse.serving import Serving
 from vfs.fuse.session import captured_stderr
+from vfs.fuse.wire import UNMOUNTED
 from vfs.fuse.writeback import send_dirty_pages
 from vfs.ids import ObjectId
 
@@ -44,7 +44,6 @@ CHECK_HEAD: Final = signal.SIGUSR1
 """Tells a branch's process that a reference was moved."""
 
 _ENDING: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-_OVER: Final = frozenset((errno.ENODEV, errno.ECONNABORTED))
 
 
 class Ending(enum.Enum):
@@ -143,7 +142,7 @@ class BranchSession:
         try:
             await self._serving.run(MIN_TASKS, MAX_TASKS)
         except OSError as exc:
-            if exc.errno not in _OVER:
+            if exc.errno not in UNMOUNTED:
                 raise
         self._over.set()
         self._operations.initialised.set()

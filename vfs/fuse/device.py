@@ -25,7 +25,6 @@ to it."""
 
 _PAGE_BYTES: Final = 4096
 _PIECES_MAX: Final = os.sysconf("SC_IOV_MAX")  # of one writev, with the header
-_UNMOUNTED: Final = (errno.ENODEV, errno.ECONNABORTED)
 
 
 def serve(fd: int, answers: Answers) -> None:
@@ -43,7 +42,7 @@ def serve(fd: int, answers: Answers) -> None:
         except OSError as exc:
             if exc.errno == errno.ENOENT:  # it was interrupted before it was read
                 continue
-            if exc.errno in _UNMOUNTED:
+            if exc.errno in wire.UNMOUNTED:
                 return
             raise
         begun = perf_counter_ns()
@@ -71,5 +70,5 @@ def _reply(fd: int, unique: int, *pieces: bytes, error: int = 0) -> None:
     except OSError as exc:
         # Nobody waits for it any more: the request was interrupted, or handed out again after a
         # worker's death and answered by another; or the file system is gone.
-        if exc.errno not in (errno.ENOENT, *_UNMOUNTED):
+        if exc.errno not in (errno.ENOENT, *wire.UNMOUNTED):
             raise

@@ -7,6 +7,7 @@ there waits for it, so it must not be who answers: a thread of its own does it.
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import threading
 from collections.abc import Sequence
@@ -14,6 +15,8 @@ from queue import Empty, SimpleQueue
 from typing import Final
 
 from vfs.fuse import wire
+
+log = logging.getLogger(__name__)
 
 Files = Sequence[tuple[int, bytes]]
 """Nodes, and all that each holds."""
@@ -48,11 +51,14 @@ class Pusher:
             self._is_late = True
 
     def _run(self) -> None:
-        while True:
-            for node, data in self._todo.get():
-                if not self._put(node, data):
-                    break
-            self._done.put(None)
+        try:
+            while True:
+                for node, data in self._todo.get():
+                    if not self._put(node, data):
+                        break
+                self._done.put(None)
+        except OSError:  # nobody waits for the thread that is gone: all is read as it is asked for
+            log.exception("no more files are put into the page cache")
 
     def _put(self, node: int, data: bytes) -> bool:
         """Say whether it is worth while to go on."""
@@ -60,7 +66,7 @@ class Pusher:
             os.writev(self._fd, (wire.stored(node, len(data)), data))
         except OSError as exc:
             # The kernel does not know the file; then it won't know those that follow.
-            if exc.errno in (errno.ENOENT, errno.ENODEV, errno.ECONNABORTED):
+            if exc.errno in (errno.ENOENT, *wire.UNMOUNTED):
                 return False
             raise
         return True

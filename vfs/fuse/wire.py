@@ -6,6 +6,7 @@ the machine's own order. Only what a file system that is never written to is ask
 
 from __future__ import annotations
 
+import errno
 import struct
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -44,6 +45,9 @@ FALLOCATE: Final = 43
 READDIRPLUS: Final = 44
 RENAME2: Final = 45
 TMPFILE: Final = 51
+
+UNMOUNTED: Final = (errno.ENODEV, errno.ECONNABORTED)
+"""What reading and writing the device fail with once the file system is gone."""
 
 FOPEN_KEEP_CACHE: Final = 1 << 1
 FOPEN_CACHE_DIR: Final = 1 << 3

@@ -63,3 +63,24 @@ def test_nobody_waits_for_a_page_that_is_locked(monkeypatch: pytest.MonkeyPatch)
     while 3 not in asked:
         pusher.push([(3, b"c")])
     assert 2 not in asked
+
+
+def test_what_the_kernel_refuses_for_good_is_told_and_keeps_nobody_waiting(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    asked: list[int] = []
+
+    def writev(fd: int, parts: tuple[bytes, bytes]) -> None:
+        asked.append(STORE_OUT.unpack(parts[0])[3])
+        raise PermissionError(errno.EPERM, "not permitted")
+
+    monkeypatch.setattr(os, "writev", writev)
+    pusher = Pusher(-1)
+    pusher.push([(1, b"a")])
+    assert pusher._thread is not None
+    pusher._thread.join(10)
+    assert not pusher._thread.is_alive()
+    pusher.push([(2, b"b")])
+    assert asked == [1]
+    (record,) = caplog.records
+    assert record.message == "no more files are put into the page cache"
