@@ -31,9 +31,10 @@ from vfs.counts import (
 
 KINDS: Final = (
     "lookup getattr readdir readlink open read write create remove rename setattr xattr sync"
-    " statfs other"
+    " statfs other opendir release forget"
 ).split()
-"""What is told apart; a name of pyfuse3's that is not among them is found in `_SAME`."""
+"""What is told apart, in the order of the page, which processes of an older vfs may have filled. A
+name of pyfuse3's that is not among them is found in `_SAME`."""
 
 _SAME: Final = {
     "mknod": "create",
@@ -49,6 +50,10 @@ _SAME: Final = {
     "flush": "sync",
     "fsync": "sync",
     "fsyncdir": "sync",
+    "releasedir": "release",
+    "_getxattr": "xattr",
+    "_tell_past": "xattr",
+    "_lookup_control": "lookup",
 }
 
 _BLOCK: Final = 24

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from inspect import iscoroutinefunction
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
+from tests.support.memory_view import MemoryView
 from vfs import counts
 from vfs.counts import PAGE_BYTES
 from vfs.fuse import counters
+from vfs.fuse.answers import Answers
+from vfs.fuse.branch_operations import BranchOperations
+from vfs.fuse.controlled import ControlledOperations
 from vfs.fuse.counters import BUCKETS, KINDS, LIMITS_SECONDS
 
 
@@ -69,3 +75,17 @@ def test_only_who_serves_counts_what_readers_do(pages: bytearray) -> None:
 def test_all_handlers_are_of_a_kind() -> None:
     assert counters.block("unlink") == counters.block("remove")
     assert counters.block("unheard_of") == counters.block("other")
+    assert counters.block("releasedir") == counters.block("release")
+
+
+def test_only_what_is_refused_is_of_no_kind(tmp_path: Path) -> None:
+    answers = Answers(MemoryView(tmp_path), opens=True)
+    classes = (BranchOperations, ControlledOperations)
+    named = [item for one in classes for item in vars(one).items()]
+    handlers = [
+        name for name, one in named if iscoroutinefunction(one) and hasattr(one, "__wrapped__")
+    ]
+    assert {"read", "write", "opendir", "_getxattr"} <= set(handlers)
+    other = counters.block("other")
+    assert [name for name in handlers if counters.block(name) == other] == []
+    assert {name for _, name, _ in answers._all() if counters.block(name) == other} == {"refuse"}
