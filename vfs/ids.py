@@ -1,4 +1,4 @@
-"""Identities: the typed names of objects, inode numbers and FUSE node ids."""
+"""Identities: the typed names of objects, and inode numbers."""
 
 from __future__ import annotations
 
@@ -11,9 +11,6 @@ ObjectId = NewType("ObjectId", bytes)
 
 Number = NewType("Number", int)
 """The inode number that a snapshot's entry shows: a function of the entry, below 2**62."""
-
-NodeId = NewType("NodeId", int)
-"""What the kernel calls an inode: an entry's Number, or a directory's position (`vfs.fs.nodes`)."""
 
 ID_BYTES: Final = 32
 NO_CONTENT: Final = ObjectId(bytes(ID_BYTES))

@@ -26,7 +26,8 @@ SMALL = st.recursive(
 
 def build(objects: MemoryObjects, directory: Mapping[bytes, Entry]) -> ObjectId:
     builder = TreeBuilder(objects)
-    builder.add_all(directory[name] for name in sorted(directory))
+    for name in sorted(directory):
+        builder.add(directory[name])
     return builder.finish()[0]
 
 

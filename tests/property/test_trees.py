@@ -25,7 +25,8 @@ MANY = 100_000
 
 def build(objects: MemoryObjects, rows: Mapping[bytes, Entry]) -> tuple[ObjectId, Totals]:
     builder = TreeBuilder(objects)  # type: ignore[arg-type]
-    builder.add_all(rows[name] for name in sorted(rows))
+    for name in sorted(rows):
+        builder.add(rows[name])
     return builder.finish()
 
 

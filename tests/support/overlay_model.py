@@ -300,7 +300,8 @@ def built_anew(repo: Repository, root: Entry) -> Entry:
             if not entry.is_dir:
                 return entry
             builder = TreeBuilder(ingest)
-            builder.add_all([build(child) for child in repo.entries(entry.content)])
+            for child in repo.entries(entry.content):
+                builder.add(build(child))
             tree, totals = builder.finish()
             xattrs = Extra.decode(entry.extra).xattrs
             extra = Extra(totals=totals, xattrs=xattrs).encode()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from vfs.errors import InvalidInput, NotADirectory, NotFound
 from vfs.ids import NO_CONTENT, ObjectId
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 
 Standing = Literal["current", "due", "behind", "waiting", "failed", "stopped", "no input"]
 """Of these: behind, as one before it has to go first; waiting, as its trigger wants more."""
-
-UNSETTLED: Final = ("due", "behind")
 
 
 def standings(repo: Repository, store: Path, now_s: float) -> dict[str, Standing]:

@@ -80,11 +80,6 @@ class TreeBuilder:
         self._last = entry.name
         self._builder.add(entry)
 
-    def add_all(self, entries: Iterable[Entry]) -> None:
-        """Append entries."""
-        for entry in entries:
-            self.add(entry)
-
     def takes_node(self, level: int) -> bool:
         """Say whether a node of *level* of another tree can be appended as it is."""
         return self._builder.is_aligned(level + 1)

@@ -10,7 +10,6 @@ import lmdb
 
 from vfs.store.lmdberrors import translated
 
-KEY_MAX_BYTES: Final = 511
 _MAP_BYTES: Final = 1 << 40
 _PAGE_BYTES: Final = 4096
 _COMMIT_EVERY: Final = 4096  # pages that changes dirty at most: they are kept in memory until then
@@ -45,7 +44,7 @@ class Scratch:
         return self._txn.get(key)
 
     def put(self, key: bytes, value: bytes) -> None:
-        """Set the value of *key* (at most KEY_MAX_BYTES)."""
+        """Set the value of *key*, of at most 511 bytes, as LMDB takes no more."""
         with translated(self._parent):
             self._txn.put(key, value)
             self._changed(1 + len(value) // _PAGE_BYTES)

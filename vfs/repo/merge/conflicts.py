@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from vfs.repo.treepaths import Path
 
 Settlement = Literal["ours", "theirs", "both"]
-EVERYTHING: Final = "*"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
