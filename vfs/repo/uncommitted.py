@@ -8,7 +8,6 @@ from __future__ import annotations
 import tempfile
 import threading
 from collections.abc import Sequence
-from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
 from vfs.ids import ObjectId, object_id
@@ -37,12 +36,7 @@ class PassingObjects:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_exception: object) -> None:
         self.close()
 
     def close(self) -> None:

@@ -14,8 +14,6 @@ from vfs.model.names import RUN_ID
 from vfs.repo.revisions import near_misses
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from vfs.model.commit import JSON
 
 TAIL_BYTES: Final = 8 << 10
@@ -66,12 +64,7 @@ class RunLog:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_exception: object) -> None:
         self._file.close()
 
     def write(self, data: bytes) -> None:
