@@ -19,9 +19,9 @@ pytestmark = pytest.mark.crash
 POINTS = int(os.environ.get("VFS_REMOTE_GC_POINTS", "6"))
 
 WORK = """
-import os, signal, sys
+import sys
 from pathlib import Path
-from tests.support.remotes import WatchedBucket, connect
+from tests.support.remotes import DyingBucket, connect
 from vfs.remote import pack
 from vfs.remote.files import FileBucket
 from vfs.repo.repository import Repository
@@ -30,21 +30,14 @@ from vfs.sync.erasing import erase_from_remote
 
 what, store, place, calls = sys.argv[1:]
 pack.PACK_RAW_BYTES = 20_000
-left = int(calls)
-def count(call, name):
-    global left
-    if call in ("put", "delete"):
-        left -= 1
-        if left == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-bucket = WatchedBucket(FileBucket(Path(place)), before=count, after=count)
+bucket = DyingBucket(FileBucket(Path(place)), int(calls), calls=("put", "delete"))
 with connect(Path(place), bucket=bucket) as remote:
     if what == "gc":
         collect(remote, Options(keep_s=0, grace_s=0, repack_share=0.9))
     else:
         with Repository.open(Path(store)) as repo:
             erase_from_remote(repo.store, remote)
-print(int(calls) - left)
+print(bucket.count)
 """
 
 

@@ -20,25 +20,18 @@ OLD = Lock(lambda _: Secret("key file", bytes(32)), required=True)
 NEW = Lock(lambda _: Secret("key file", bytes(31) + b"x"))
 
 CHANGE = """
-import os, signal, sys
+import sys
 from pathlib import Path
-from tests.support.remotes import WatchedBucket
+from tests.support.remotes import DyingBucket
 from vfs.remote.files import FileBucket
 from vfs.remote.keys import change_secret
 from vfs.remote.secrets import Secret
 
 place, calls = Path(sys.argv[1]), int(sys.argv[2])
 old, new = Secret("key file", bytes(32)), Secret("key file", bytes(31) + b"x")
-left = calls
-def count(call, name):
-    global left
-    if call in ("put", "delete"):
-        left -= 1
-        if left == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-bucket = WatchedBucket(FileBucket(place), before=count, after=count)
+bucket = DyingBucket(FileBucket(place), calls, calls=("put", "delete"))
 change_secret(bucket, lambda _: old, lambda _: new)
-print(calls - left)
+print(bucket.count)
 """
 
 

@@ -23,9 +23,9 @@ PUSHERS = int(os.environ.get("VFS_PUSHERS", "4"))
 COMMITS = int(os.environ.get("VFS_PUSHER_COMMITS", "3"))
 
 KILLED = """
-import os, signal, sys
+import sys
 from pathlib import Path
-from tests.support.remotes import WatchedBucket, connect
+from tests.support.remotes import DyingBucket, connect
 from vfs.remote import pack
 from vfs.remote.files import FileBucket
 from vfs.repo.repository import Repository
@@ -37,19 +37,13 @@ from vfs.sync.push import push
 what, store, place, calls = sys.argv[1:]
 pack.PACK_RAW_BYTES = 20_000
 receiving.CHUNKS_BYTES = 10_000
-left = int(calls)
-def count(call, name):
-    global left
-    left -= 1
-    if left == 0:
-        os.kill(os.getpid(), signal.SIGKILL)
-bucket = WatchedBucket(FileBucket(Path(place)), before=count, after=count)
+bucket = DyingBucket(FileBucket(Path(place)), int(calls))
 with Repository.open(Path(store)) as repo, connect(Path(place), bucket=bucket) as remote:
     if what == "push":
         push(repo, remote, "origin", repo.all_refs())
     else:
         pull(repo, remote, "origin", [Wanted("data")])
-print(int(calls) - left)
+print(bucket.count)
 """
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import random
 import secrets
+import signal
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeAlias
@@ -108,6 +109,23 @@ class FaultyBucket(WatchedBucket):
     def _maybe(self, call: str, name: str) -> None:
         if self._random.random() < self._rate:
             raise RemoteUnavailable(f"{call} {name}: cut")
+
+
+class DyingBucket(WatchedBucket):
+    """Kills this process before or after one of its calls, each of which counts twice so."""
+
+    def __init__(self, bucket: Bucket, nth: int, *, calls: Collection[str] = ()) -> None:
+        """*nth*: the call to die at; *calls*: those that count, by name. Without them, all do."""
+        super().__init__(bucket, before=self._count, after=self._count)
+        self._nth = nth
+        self._counted = calls
+        self.count = 0
+
+    def _count(self, call: str, name: str) -> None:
+        if not self._counted or call in self._counted:
+            self.count += 1
+            if self.count == self._nth:
+                os.kill(os.getpid(), signal.SIGKILL)
 
 
 def new_place() -> str:
