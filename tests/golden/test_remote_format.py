@@ -12,7 +12,7 @@ from vfs.errors import RemoteProblem
 from vfs.ids import ObjectId, object_id
 from vfs.remote.bundle import Bundle, NewBundle
 from vfs.remote.files import FileBucket
-from vfs.remote.journal import Journal, Reason
+from vfs.remote.journal import Journal
 from vfs.remote.layout import (
     HEADER_NAME,
     PackIndex,
@@ -23,6 +23,7 @@ from vfs.remote.layout import (
     pack_name,
     pack_of_name,
 )
+from vfs.remote.notes import Reason
 from vfs.remote.pack import PackBuilder
 from vfs.remote.parallel import Workers
 from vfs.remote.records import decode_record, encode_record

@@ -12,17 +12,15 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
-from vfs.clock import iso
 from vfs.errors import NotFound, RemoteProblem
-from vfs.ids import ObjectId, object_id
+from vfs.ids import object_id
 from vfs.remote.bucket import READS, Bucket
-from vfs.remote.layout import PackId
+from vfs.remote.notes import STATE, State, Value, apply, whole_state
 from vfs.remote.parallel import Workers
 from vfs.remote.records import decode_record, encode_record
 
@@ -31,56 +29,12 @@ RECORD_MAX_BYTES: Final = 64 << 20  # 67 bytes for each pack that a collection n
 COMPACT_RECORDS: Final = 32
 """After so many records a collection puts one in their place: two a day, so each fortnight."""
 
-_STATE: Final = "state"
 _ROOM_BYTES: Final = 1000  # for what `append` adds to a record
 _OLD_KEYS: Final = frozenset(
     "chunks collection commits condemned contents kept kind nonce orphans reason since time".split()
 )
 """Of records without a sum, and without the one before them."""
-_HEX: Final = re.compile(r"[0-9a-f]{64}")
 _NUMBER: Final = re.compile(r"[0-9]{20}")
-
-Value: TypeAlias = Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Reason:
-    """When and why something of a remote is gone."""
-
-    time_ns: int
-    text: str
-
-    def __str__(self) -> str:
-        return f"{iso(self.time_ns)[:10]}: {self.text}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Condemned:
-    """A collection of garbage that has begun: docs/decisions/0006-remote-gc.md."""
-
-    number: int  # of its record
-    time_ns: int
-    since_ns: int  # what references led to from then on stays
-    packs: frozenset[PackId]
-    """What only these have does not count any more; they are removed at the end."""
-    kept: frozenset[PackId]
-    """All else there was; all that any node in these names is in these, too."""
-    orphans: frozenset[PackId]  # packs without an index, which go unless they get one
-
-
-@dataclass(slots=True)
-class State:
-    """What the records say, all together."""
-
-    records: int = 0  # how many there are, or were
-    base: int = 0  # number of the last "state": no record before that counts; 0: there is none
-    base_ns: int = 0  # when that was written
-    generation: int = 0  # records up to the last one that made packs go; 0: none ever did
-    collection: Condemned | None = None  # the one that has not ended
-    since_ns: int = 0  # what references led to only before then may be gone
-    pruned: dict[ObjectId, Reason] = field(default_factory=dict)  # versions without content
-    erased: dict[ObjectId, Reason] = field(default_factory=dict)  # chunks
-    erased_contents: dict[ObjectId, Reason] = field(default_factory=dict)  # as entries name them
 
 
 class Journal:
@@ -135,7 +89,7 @@ class Journal:
                 if number < state.base:
                     self._bucket.delete(_name(number))
         if state.records - state.base >= COMPACT_RECORDS and state.collection is None:
-            value = _whole_state(state, now_ns)
+            value = whole_state(state, now_ns)
             if len(encode_record(value)) < RECORD_MAX_BYTES - _ROOM_BYTES:
                 self.append(value)
 
@@ -199,15 +153,15 @@ class Journal:
         name, state = _name(number), self.state
         value = _decode(name, data)
         kind = value.get("kind", "")
-        if kind != _STATE and value.get("previous", self._digest) != self._digest:
+        if kind != STATE and value.get("previous", self._digest) != self._digest:
             raise RemoteProblem(f"the record before '{name}' on the remote was replaced")
         try:
-            _APPLY.get(kind, _ignore)(state, number, value)
+            apply(state, number, value)
         except (AttributeError, KeyError, TypeError, ValueError):
             raise RemoteProblem(f"'{name}' on the remote is damaged") from None
         state.records = number + 1
         self._digest = object_id(data).hex()
-        if kind == _STATE:
+        if kind == STATE:
             self._forget_kept(number)
 
     def _forget_kept(self, before: int) -> None:
@@ -225,7 +179,7 @@ def _decode(name: str, data: bytes) -> dict[str, Any]:
 
 
 def _is_state(data: bytes) -> bool:
-    return _decode(JOURNAL, data).get("kind") == _STATE
+    return _decode(JOURNAL, data).get("kind") == STATE
 
 
 def _gap() -> RemoteProblem:
@@ -234,166 +188,3 @@ def _gap() -> RemoteProblem:
 
 def _name(number: int) -> str:
     return f"{JOURNAL}/{number:020}"
-
-
-# what records say
-
-
-def condemned(
-    *,
-    time_ns: int,
-    since_ns: int,
-    packs: frozenset[PackId],
-    kept: frozenset[PackId],
-    orphans: frozenset[PackId],
-) -> Value:
-    """Return the record with which a collection begins."""
-    return {
-        "condemned": _to_hex(packs),
-        "kept": _to_hex(kept),
-        "kind": "condemned",
-        "orphans": _to_hex(orphans),
-        "since": since_ns,
-        "time": time_ns,
-    }
-
-
-def removed(*, number: int, time_ns: int) -> Value:
-    """Return the record with which the collection of record *number* ends."""
-    return {"collection": number, "kind": "removed", "time": time_ns}
-
-
-def pruned(reasons: Mapping[ObjectId, Reason]) -> Value:
-    """Return the record that says of which versions the content is gone."""
-    commits = {oid.hex(): [reason.time_ns, reason.text] for oid, reason in reasons.items()}
-    return {"commits": commits, "kind": "pruned"}
-
-
-def whole(commits: frozenset[ObjectId]) -> Value:
-    """Return the record that says which pruned versions have their content again."""
-    return {"commits": _to_hex(commits), "kind": "whole"}
-
-
-def erased(
-    reason: Reason,
-    *,
-    chunks: frozenset[ObjectId],
-    contents: frozenset[ObjectId],
-) -> Value:
-    """Return the record that says which chunks nobody may bring again."""
-    return {
-        "chunks": _to_hex(chunks),
-        "contents": _to_hex(contents),
-        "kind": "erased",
-        "reason": reason.text,
-        "time": reason.time_ns,
-    }
-
-
-def _whole_state(state: State, now_ns: int) -> Value:
-    """Return the record that says what all records so far do; no collection is under way."""
-    reasons = {*state.erased.values(), *state.erased_contents.values()}
-    return {
-        "erased": [
-            {
-                "chunks": _to_hex(_of(state.erased, reason)),
-                "contents": _to_hex(_of(state.erased_contents, reason)),
-                "reason": reason.text,
-                "time": reason.time_ns,
-            }
-            for reason in sorted(reasons, key=lambda reason: (reason.time_ns, reason.text))
-        ],
-        "generation": state.generation,
-        "kind": _STATE,
-        "pruned": pruned(state.pruned)["commits"],
-        "since": state.since_ns,
-        "time": now_ns,
-    }
-
-
-def _of(reasons: Mapping[ObjectId, Reason], reason: Reason) -> frozenset[ObjectId]:
-    return frozenset(oid for oid, one in reasons.items() if one == reason)
-
-
-def _apply_state(state: State, number: int, value: Value) -> None:
-    """Take what it says for all that was said before."""
-    said = State(generation=int(value["generation"]), since_ns=int(value["since"]))
-    _apply_pruned(said, number, {"commits": value["pruned"]})
-    for one in value["erased"]:
-        _note_erased(said, one)
-    state.collection = None
-    state.base, state.base_ns = number, int(value["time"])
-    state.generation, state.since_ns = said.generation, said.since_ns
-    state.pruned, state.erased = said.pruned, said.erased
-    state.erased_contents = said.erased_contents
-
-
-def _apply_condemned(state: State, number: int, value: Value) -> None:
-    state.collection = Condemned(
-        number=number,
-        time_ns=int(value["time"]),
-        since_ns=int(value["since"]),
-        packs=frozenset(PackId(oid) for oid in _ids(value["condemned"])),
-        kept=frozenset(PackId(oid) for oid in _ids(value["kept"])),
-        orphans=frozenset(PackId(oid) for oid in _ids(value["orphans"])),
-    )
-    state.since_ns = max(state.since_ns, int(value["since"]))
-    state.generation = number + 1
-
-
-def _apply_removed(state: State, _: int, value: Value) -> None:
-    if state.collection is not None and state.collection.number == value["collection"]:
-        state.collection = None
-
-
-def _apply_pruned(state: State, _: int, value: Value) -> None:
-    for digits, (time_ns, text) in value["commits"].items():
-        state.pruned[_id(digits)] = Reason(int(time_ns), str(text))
-
-
-def _apply_whole(state: State, _: int, value: Value) -> None:
-    for oid in _ids(value["commits"]):
-        state.pruned.pop(oid, None)
-
-
-def _apply_erased(state: State, number: int, value: Value) -> None:
-    _note_erased(state, value)
-    state.generation = number + 1
-
-
-def _note_erased(state: State, value: Value) -> None:
-    reason = Reason(int(value["time"]), str(value["reason"]))
-    for oid in _ids(value["chunks"]):
-        state.erased.setdefault(oid, reason)
-    for oid in _ids(value["contents"]):
-        state.erased_contents.setdefault(oid, reason)
-
-
-def _ignore(state: State, number: int, value: Value) -> None:
-    """Pass over a kind that a later vfs writes."""
-
-
-_APPLY: Final[dict[str, Callable[[State, int, Value], None]]] = {
-    "condemned": _apply_condemned,
-    "removed": _apply_removed,
-    "pruned": _apply_pruned,
-    "whole": _apply_whole,
-    "erased": _apply_erased,
-    _STATE: _apply_state,
-}
-
-
-def _to_hex(ids: frozenset[ObjectId]) -> list[str]:
-    return sorted(oid.hex() for oid in ids)
-
-
-def _ids(values: Any) -> list[ObjectId]:
-    if not isinstance(values, list):
-        raise TypeError
-    return [_id(value) for value in values]
-
-
-def _id(digits: Any) -> ObjectId:
-    if not isinstance(digits, str) or not _HEX.fullmatch(digits):
-        raise ValueError
-    return ObjectId(bytes.fromhex(digits))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, Self
 from vfs.errors import RemoteChanged, RemoteProblem
 from vfs.remote.bucket import Bucket
 from vfs.remote.catalog import Catalog, cache_directory
-from vfs.remote.journal import Journal, Value
+from vfs.remote.journal import Journal
 from vfs.remote.layout import (
     HEADER_NAME,
     decode_header,
@@ -19,6 +19,7 @@ from vfs.remote.layout import (
     is_sealed,
     pack_name,
 )
+from vfs.remote.notes import Value
 from vfs.remote.objects import RemoteObjects
 from vfs.remote.pack import PackBuilder, SealedPack
 from vfs.remote.parallel import Workers

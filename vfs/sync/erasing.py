@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Final
 
 from vfs.errors import RemoteChanged
 from vfs.ids import ObjectId
-from vfs.remote import journal
-from vfs.remote.journal import Reason
+from vfs.remote import notes
 from vfs.remote.layout import PACKS, PackId, index_name, pack_name, pack_of_name
+from vfs.remote.notes import Reason
 from vfs.store.layout import Kind
 from vfs.sync.collecting.packs import Copier
 from vfs.sync.collecting.report import OnProgress
@@ -77,7 +77,7 @@ def _tell(store: Store, remote: Remote, contents: frozenset[ObjectId]) -> None:
         erasure = store.erasures.reason(ids[0])
         if chunks and erasure is not None:
             reason = Reason(erasure.time_ns, erasure.reason)
-            remote.note(journal.erased(reason, chunks=chunks, contents=contents))
+            remote.note(notes.erased(reason, chunks=chunks, contents=contents))
 
 
 def _packs_with_erased(remote: Remote, outcome: Outcome) -> frozenset[PackId]:

@@ -16,8 +16,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from vfs.errors import CorruptObject, Erased, RemoteChanged
-from vfs.remote import journal
-from vfs.remote.journal import Reason
+from vfs.remote import notes
+from vfs.remote.notes import Reason
 from vfs.remote.pack import PackBuilder, SealedPack
 from vfs.store.compression import compress_all
 from vfs.store.layout import Kind, Location
@@ -101,7 +101,7 @@ class Sender:
             self._under_way.pop(0)
             self.objects += pack.objects
         if revived:
-            self._remote.note(journal.whole(revived))
+            self._remote.note(notes.whole(revived))
 
     def _packs(self, commits: Sequence[ObjectId]) -> Iterator[PackBuilder]:
         for commit in commits:
@@ -212,12 +212,10 @@ class Sender:
         """Have the journal say what will be missed in what counts next."""
         pruned, self._pruned = self._pruned, {}
         if pruned:
-            self._remote.note(journal.pruned(pruned))
+            self._remote.note(notes.pruned(pruned))
         erased, self._erased = self._erased, {}
         for reason, chunks in erased.items():
-            self._remote.note(
-                journal.erased(reason, chunks=frozenset(chunks), contents=frozenset())
-            )
+            self._remote.note(notes.erased(reason, chunks=frozenset(chunks), contents=frozenset()))
 
     def _write(self, builder: PackBuilder) -> SealedPack:
         """Compress and write a pack. Runs in a pool thread."""

@@ -9,10 +9,11 @@ import pytest
 from tests.support.remotes import WatchedBucket
 from vfs.errors import NotFound, RemoteProblem
 from vfs.ids import ObjectId, object_id
-from vfs.remote import journal
+from vfs.remote import notes
 from vfs.remote.bucket import Bucket
 from vfs.remote.files import FileBucket
-from vfs.remote.journal import COMPACT_RECORDS, Journal, Reason
+from vfs.remote.journal import COMPACT_RECORDS, Journal
+from vfs.remote.notes import Reason
 from vfs.remote.parallel import Workers
 from vfs.remote.records import encode_record
 
@@ -31,17 +32,17 @@ def read(bucket: Bucket, cache: Path | None = None) -> Journal:
     return found
 
 
-def condemned(*packs: ObjectId) -> journal.Value:
-    return journal.condemned(
+def condemned(*packs: ObjectId) -> notes.Value:
+    return notes.condemned(
         time_ns=7, since_ns=5, packs=frozenset(packs), kept=frozenset([C]), orphans=frozenset()
     )
 
 
 def test_what_records_say(bucket: FileBucket, tmp_path: Path) -> None:
     one = read(bucket)
-    assert one.append(journal.pruned({A: Reason(3, "retention"), B: Reason(4, "retention")}))
+    assert one.append(notes.pruned({A: Reason(3, "retention"), B: Reason(4, "retention")}))
     assert one.append(condemned(A, B))
-    assert one.append(journal.whole(frozenset([B])))
+    assert one.append(notes.whole(frozenset([B])))
     for other in (
         one,
         read(bucket),
@@ -54,8 +55,8 @@ def test_what_records_say(bucket: FileBucket, tmp_path: Path) -> None:
         assert state.collection is not None
         assert state.collection.packs == {A, B}
         assert (state.collection.number, state.since_ns, state.generation) == (1, 5, 2)
-    assert one.append(journal.removed(number=1, time_ns=9))
-    assert one.append(journal.erased(Reason(8, "why"), chunks=frozenset([C]), contents=frozenset()))
+    assert one.append(notes.removed(number=1, time_ns=9))
+    assert one.append(notes.erased(Reason(8, "why"), chunks=frozenset([C]), contents=frozenset()))
     state = read(bucket).state
     assert state.collection is None
     assert state.erased == {C: Reason(8, "why")}
@@ -102,8 +103,8 @@ def test_a_gap_is_told(bucket: FileBucket) -> None:
 
 def test_a_record_that_was_changed_is_refused(bucket: FileBucket, tmp_path: Path) -> None:
     one = read(bucket)
-    assert one.append(journal.pruned({A: Reason(3, "retention")}))
-    assert one.append(journal.whole(frozenset([A])))
+    assert one.append(notes.pruned({A: Reason(3, "retention")}))
+    assert one.append(notes.whole(frozenset([A])))
     path = min((tmp_path / "remote" / "journal").iterdir())
     pristine = path.read_bytes()
     for at in range(len(pristine)):
@@ -121,14 +122,14 @@ def test_a_record_that_was_changed_is_refused(bucket: FileBucket, tmp_path: Path
 def grown(bucket: FileBucket) -> Journal:
     """Return a journal that is long enough, of records of all kinds."""
     one = read(bucket)
-    assert one.append(journal.erased(Reason(1, "why"), chunks=frozenset([A]), contents=frozenset()))
+    assert one.append(notes.erased(Reason(1, "why"), chunks=frozenset([A]), contents=frozenset()))
     assert one.append(
-        journal.erased(Reason(2, "law"), chunks=frozenset([A, B]), contents=frozenset([C]))
+        notes.erased(Reason(2, "law"), chunks=frozenset([A, B]), contents=frozenset([C]))
     )
-    assert one.append(journal.pruned({B: Reason(3, "retention")}))
+    assert one.append(notes.pruned({B: Reason(3, "retention")}))
     for number in range(3, COMPACT_RECORDS, 2):
         assert one.append(condemned(A, C))
-        assert one.append(journal.removed(number=number, time_ns=9))
+        assert one.append(notes.removed(number=number, time_ns=9))
     assert one.state.records >= COMPACT_RECORDS
     return one
 
@@ -170,10 +171,10 @@ def test_nothing_is_compacted_during_a_collection_or_too_early(bucket: FileBucke
     one.compact(100, 50)
     assert numbers(bucket) == [0]
     for _ in range(COMPACT_RECORDS):
-        one.append(journal.whole(frozenset()))
+        one.append(notes.whole(frozenset()))
     one.compact(100, 50)
     assert len(numbers(bucket)) == COMPACT_RECORDS + 1
-    one.append(journal.removed(number=0, time_ns=1))
+    one.append(notes.removed(number=0, time_ns=1))
     one.compact(100, 50)
     assert one.state.base == COMPACT_RECORDS + 2
 
@@ -217,7 +218,7 @@ def test_who_comes_too_late_is_not_heard(left: int, bucket: FileBucket) -> None:
     growing = read(bucket)
     while growing.state.records < COMPACT_RECORDS:
         stale.append(read(bucket))
-        assert growing.append(journal.pruned({A: Reason(growing.state.records, "x")}))
+        assert growing.append(notes.pruned({A: Reason(growing.state.records, "x")}))
     growing.compact(100, 50)
     for number in reversed(range(left, COMPACT_RECORDS)):
         bucket.delete(f"journal/{number:020}")  # as a compaction that was killed, or was not
@@ -227,7 +228,7 @@ def test_who_comes_too_late_is_not_heard(left: int, bucket: FileBucket) -> None:
         with Workers() as workers:
             assert late.refresh(workers)
         assert facts(late) == facts(growing)
-    assert growing.append(journal.whole(frozenset([A])))
+    assert growing.append(notes.whole(frozenset([A])))
     assert facts(read(bucket)) == facts(growing)
     growing.compact(200, 50)
     assert numbers(bucket) == [COMPACT_RECORDS, COMPACT_RECORDS + 1]

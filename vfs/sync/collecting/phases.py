@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from vfs.clock import NS, now_ns
 from vfs.errors import RemoteChanged
-from vfs.remote import journal
+from vfs.remote import notes
 from vfs.remote.layout import PACKS, PackId, index_name, pack_name, pack_of_name
 from vfs.store.layout import Kind
 from vfs.sync.collecting.packs import Copier, take_census
@@ -23,7 +23,7 @@ from vfs.sync.collecting.roots import find_expired, find_roots
 
 if TYPE_CHECKING:
     from vfs.ids import ObjectId
-    from vfs.remote.journal import Condemned
+    from vfs.remote.notes import Condemned
     from vfs.remote.remote import Remote
     from vfs.repo.gc.retention import Rules
     from vfs.sync.collecting.packs import Census
@@ -136,9 +136,9 @@ class _Collecting:
         remote, now = self._remote, now_ns()
         reach, census = self._survey()
         orphans = self._orphans(now)
-        expired = {one.commit: journal.Reason(now, one.reason) for one in self._report.expired}
+        expired = {one.commit: notes.Reason(now, one.reason) for one in self._report.expired}
         if expired:
-            remote.note(journal.pruned(expired))
+            remote.note(notes.pruned(expired))
         self._tell(census)
         if not census.condemned and not orphans:
             return
@@ -148,7 +148,7 @@ class _Collecting:
         self._report.copied_objects = copier.objects
         kept = frozenset(index.pack for index in remote.catalog.indexes()) - packs
         remote.note(
-            journal.condemned(
+            notes.condemned(
                 time_ns=now_ns(),
                 since_ns=now - self._options.keep_s * NS,
                 packs=packs,
@@ -195,7 +195,7 @@ class _Collecting:
         remote.refresh()
         self._rescue(collection, roots)
         self._remove(collection)
-        remote.note(journal.removed(number=collection.number, time_ns=now_ns()))
+        remote.note(notes.removed(number=collection.number, time_ns=now_ns()))
         remote.refresh()
         return True
 
@@ -224,7 +224,7 @@ class _Collecting:
         Copier(remote, collection.packs, reach.needs, self._on_progress).run()
         revived = frozenset(pruned.keys() & roots.named)
         if revived:
-            remote.note(journal.whole(revived))
+            remote.note(notes.whole(revived))
 
     def _remove(self, collection: Condemned) -> None:
         """Delete packs, their indexes first: what counts is there."""
