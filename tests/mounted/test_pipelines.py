@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from tests.support.hub import COMMAND, Hub, a_hub
-from tests.support.mounting import lazy_unmount, wait_until
+from tests.support.mounting import lazy_unmount, wait_for_end, wait_until
 from tests.support.podman import put_podman
 from vfs import mountinfo
 from vfs.model.names import parse_target
@@ -427,11 +427,20 @@ def test_a_trigger_may_want_all_at_once(hub: Hub) -> None:
 BLOCKED = f"""
 echo x >> {{here}}/ran
 if [ $(wc -l < {{here}}/ran) -ge 4 ] && [ ! -e {{here}}/go ]; then
-    touch {{here}}/stuck
-    exec sleep 1000  # a child of the shell's would outlive a worker that is killed
+    sleep 1000 &
+    echo $! > {{here}}/left
+    mv {{here}}/left {{here}}/stuck
+    wait
 fi
 {EDGES}
 """
+"""From the fourth datum on it waits for the file `go`, with a child, whose number is in `stuck`."""
+
+
+def stuck(here: Path) -> int:
+    """Wait until BLOCKED waits; return the number of its child."""
+    wait_until((here / "stuck").exists, seconds=60)
+    return int((here / "stuck").read_text())
 
 
 @pytest.mark.crash
@@ -443,7 +452,7 @@ def test_a_job_that_was_killed_goes_on_where_it_was(hub: Hub, whom: str) -> None
     script = BLOCKED.format(here=here)
     create(hub, "edges", script, {"data": "images", "glob": "/*"})
     with service(hub) as process:
-        wait_until((here / "stuck").exists)
+        left = stuck(here)
         pid = records.runner(hub.store, "edges")
         assert pid is not None
         (here / "go").touch()
@@ -453,6 +462,7 @@ def test_a_job_that_was_killed_goes_on_where_it_was(hub: Hub, whom: str) -> None
             hub.vfs("pipeline", "wait", "--timeout", "50")
         else:
             process.wait(timeout=60)
+        wait_for_end(left)
     if whom != "job":
         wait_until(lambda: not Path(f"/proc/{pid}").exists())
         with service(hub):

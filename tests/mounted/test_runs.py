@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import pytest
 
 from tests.support.branches import happens_soon, left_in_run
 from tests.support.hub import COMMAND, Hub, a_hub
-from tests.support.mounting import lazy_unmount
+from tests.support.mounting import lazy_unmount, wait_for_end
 from vfs import mountinfo
 
 pytestmark = pytest.mark.mounted
@@ -72,12 +72,14 @@ def shell(hub: Hub, script: str, *options: str, check: bool = True) -> Any:
 
 
 @contextmanager
-def started(hub: Hub, script: str, *, before: str = "true") -> Iterator[subprocess.Popen[str]]:
+def started(
+    hub: Hub, script: str, *, before: str = "true", stdin: int = subprocess.DEVNULL
+) -> Iterator[subprocess.Popen[str]]:
     """A run whose command has written the line "ready"."""
     command = [*COMMAND, "--store", str(hub.store), "run", "--in", "data@v1", "--out", "results"]
     with subprocess.Popen(
         [*command, "--", "sh", "-c", f"{before}; echo ready; {script}"],
-        stdin=subprocess.DEVNULL,
+        stdin=stdin,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -282,6 +284,27 @@ def test_the_next_run_clears_what_a_killed_one_left(hub: Hub) -> None:
             other.terminate()
             finish(other)
     assert branches(hub) == ["main"]
+    assert runs_left(hub) == []
+
+
+@pytest.mark.crash
+@pytest.mark.parametrize("terminal", [False, True])
+def test_what_the_command_started_ends_with_a_run_that_is_killed(hub: Hub, terminal: bool) -> None:
+    with ExitStack() as undo:
+        stdin = subprocess.DEVNULL
+        if terminal:  # there it shares the run's process group
+            ends = os.openpty()
+            for fd in ends:
+                undo.callback(os.close, fd)
+            stdin = ends[1]
+        script = "timeout 1000 sh -c 'echo $$; exec sleep 1000' & wait"
+        process = undo.enter_context(started(hub, script, stdin=stdin))
+        assert process.stdout is not None
+        left = int(process.stdout.readline())
+        process.kill()
+        wait_for_end(left)
+        process.wait()
+    shell(hub, "touch $VFS_OUT/next")
     assert runs_left(hub) == []
 
 

@@ -9,7 +9,6 @@
 - `output`: the outputs of datums put together in one tree
 - `plan`: what a job has to run, and what it takes over
 - `executor`, `sandbox`, `tasks`: where commands run, and what they see
-- `containers`: ending those of podman and docker
 - `dask`: where commands run, on a cluster
 - `orders`, `workermounts`: what workers of other machines do
 - `elsewhere`: the job's side of these

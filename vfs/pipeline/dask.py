@@ -7,6 +7,7 @@ into the output. Workers of other machines are sent orders (`vfs.pipeline.orders
 
 from __future__ import annotations
 
+import atexit
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -17,10 +18,10 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 
 from vfs.errors import NotSupported, RemoteUnavailable
-from vfs.pipeline.containers import guarded
 from vfs.pipeline.elsewhere import settle
 from vfs.pipeline.executor import Ended, LocalExecutor, Task
 from vfs.pipeline.orders import Answer, Order, carry_out, read_part
+from vfs.run.guard import Guard
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -34,6 +35,11 @@ SURVEY_SECONDS: Final = 5.0
 """So often it is looked which workers there are."""
 
 _LOOK_SECONDS: Final = 0.5
+
+_GUARD: Final = Guard()
+"""Of this worker, one for all that it runs."""
+
+atexit.register(_GUARD.close)
 
 
 class _Named(Protocol):
@@ -246,12 +252,11 @@ def _execute(task: Task) -> Ended:
         state = worker.state.tasks.get(key)
         return state is not None and state.state == "executing"
 
-    executor = LocalExecutor(1, is_wanted=is_wanted)
+    executor = LocalExecutor(1, _GUARD, is_wanted)
     begun = time.monotonic()
     try:
-        with guarded(task.log.parent, wanted=task.has_container):
-            executor.submit(task)
-            ended = executor.wait()
+        executor.submit(task)
+        ended = executor.wait()
     finally:
         executor.close()
     return ended[0] if ended else Ended(task.name, "stopped", time.monotonic() - begun, lost=True)

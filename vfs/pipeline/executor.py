@@ -20,8 +20,9 @@ from pathlib import Path
 from typing import Final, Protocol, TypeVar
 
 from vfs.daemon.linux import die_with
-from vfs.pipeline import containers
+from vfs.run import containers
 from vfs.run.command import EXIT_SIGNAL
+from vfs.run.guard import Guard, Watched
 
 LOOK_SECONDS: Final = 0.5
 """So often an executor asks whether its tasks are still wanted."""
@@ -39,7 +40,8 @@ class Task:
     timeout_s: float = 0  # 0: none
     memory: int = 0  # bytes; 0: no limit
     needs: Sequence[Path] = ()  # what has to be there where it runs
-    has_container: bool = False  # of podman or docker, to which the command is only a client
+    mark: str = ""  # an entry of the environment that no other command has
+    container: Path | None = None  # gets the id of that to which the command is only a client
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,15 +74,22 @@ class Executor(Protocol[TaskT_contra]):
 class _Running:
     task: Task
     process: subprocess.Popen[bytes]
+    watched: Watched
     begun: float
 
 
 class LocalExecutor:
     """Processes of this machine, so many at once. For one thread."""
 
-    def __init__(self, parallelism: int, is_wanted: Callable[[], bool] | None = None) -> None:
-        """*is_wanted* is asked now and then; where it is not, what runs is killed."""
+    def __init__(
+        self, parallelism: int, guard: Guard, is_wanted: Callable[[], bool] | None = None
+    ) -> None:
+        """*guard* ends what runs when this process is killed.
+
+        *is_wanted* is asked now and then; where it is not, what runs is killed.
+        """
         self._parallelism = parallelism
+        self._guard = guard
         self._is_wanted = is_wanted
         self._waiting: deque[Task] = deque()
         self._ended: list[Ended] = []
@@ -129,16 +138,25 @@ class LocalExecutor:
     def _start(self) -> None:
         while self._waiting and len(self._running) < self._parallelism:
             task = self._waiting.popleft()
-            begun = time.monotonic()
             try:
-                process = _begin(task)
+                self._begin(task)
             except OSError as error:
                 problem = f"can't run {task.command[0]}: {error.strerror}"
                 self._ended.append(Ended(task.name, problem, 0))
-                continue
-            fd = os.pidfd_open(process.pid)
-            self._selector.register(fd, selectors.EVENT_READ)
-            self._running[fd] = _Running(task, process, begun)
+
+    def _begin(self, task: Task) -> None:
+        """Begin a task. Raises OSError."""
+        begun = time.monotonic()
+        watched = self._guard.begin(task.mark, task.container)
+        try:
+            process = _started(task)
+        except OSError:
+            self._guard.over(watched)
+            raise
+        self._guard.has_group(watched, process.pid)
+        fd = os.pidfd_open(process.pid)
+        self._selector.register(fd, selectors.EVENT_READ)
+        self._running[fd] = _Running(task, process, watched, begun)
 
     def _reap(self, fd: int, problem: str) -> None:
         """End a process, and whatever it left in its group."""
@@ -146,9 +164,12 @@ class LocalExecutor:
         # Before it is waited for: until then nobody else can have its number.
         with suppress(ProcessLookupError):
             os.killpg(one.process.pid, signal.SIGKILL)
+        ended = os.waitid(os.P_PIDFD, fd, os.WEXITED | os.WNOWAIT)
+        assert ended is not None
+        if one.task.container and ended.si_status:  # it goes on when only its client was killed
+            containers.end(one.task.container)
+        self._guard.over(one.watched)
         code = one.process.wait()
-        if code:  # a container goes on when only its client was killed
-            containers.end(one.task.log.parent)
         self._selector.unregister(fd)
         os.close(fd)
         if not problem and code:
@@ -156,7 +177,7 @@ class LocalExecutor:
         self._ended.append(Ended(one.task.name, problem, time.monotonic() - one.begun))
 
 
-def _begin(task: Task) -> subprocess.Popen[bytes]:
+def _started(task: Task) -> subprocess.Popen[bytes]:
     with task.log.open("ab") as log:
         return subprocess.Popen(
             task.command,

@@ -15,7 +15,6 @@ from vfs.daemon import branches
 from vfs.errors import VfsError
 from vfs.pipeline import records
 from vfs.pipeline.committing import commit_output, make_branches
-from vfs.pipeline.containers import guarded
 from vfs.pipeline.executor import LocalExecutor
 from vfs.pipeline.plan import (
     Plan,
@@ -29,6 +28,7 @@ from vfs.pipeline.tasks import task_of
 from vfs.pipeline.work import Way, Work
 from vfs.run import places
 from vfs.run.command import ending_in_order
+from vfs.run.guard import Guard
 from vfs.run.places import OpenRepository, Place
 
 if TYPE_CHECKING:
@@ -156,8 +156,9 @@ class _Running:
         scheduler, remote = cluster.scheduler or spec.scheduler, cluster.remote or spec.remote
         if not scheduler:
             cores = len(os.sched_getaffinity(0))
-            here = LocalExecutor(max(1, min(spec.parallelism, cores // spec.cpus)))
-            with guarded(scratch, wanted=spec.has_containers), self._mounted() as mounts:
+            at_once = max(1, min(spec.parallelism, cores // spec.cpus))
+            with Guard() as guard, self._mounted() as mounts:
+                here = LocalExecutor(at_once, guard)
                 yield Way(partial(task_of, spec), here, mounts)
             return
         from vfs.pipeline import dask  # noqa: PLC0415 - takes half a second

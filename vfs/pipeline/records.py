@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from vfs.errors import AlreadyExists, Conflict, NotFound
 from vfs.pipeline.chain import check
-from vfs.pipeline.containers import end_all
 from vfs.pipeline.spec import Spec, parse_spec
 from vfs.repo.revisions import near_misses
+from vfs.run.containers import end_all
 
 if TYPE_CHECKING:
     from vfs.repo.repository import Repository

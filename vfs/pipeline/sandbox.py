@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from vfs.pipeline.containers import id_file
-
 if TYPE_CHECKING:
     from vfs.pipeline.datums import Datum
     from vfs.pipeline.spec import Spec
@@ -92,11 +90,18 @@ def bubblewrap(
 
 
 def container(
-    spec: Spec, view: View, binds: Sequence[tuple[Path, Path]], environment: Mapping[str, str]
+    spec: Spec,
+    view: View,
+    binds: Sequence[tuple[Path, Path]],
+    environment: Mapping[str, str],
+    id_file: Path,
 ) -> list[str]:
-    """Return the command line of podman(1) or docker(1) that runs a datum."""
+    """Return the command line of podman(1) or docker(1) that runs a datum.
+
+    *id_file* gets the id of the container.
+    """
     line = [spec.sandbox, "run", "--rm", "--init"]
-    line += ["--cidfile", str(id_file(view.directory, spec.sandbox))]
+    line += ["--cidfile", str(id_file)]
     if not spec.network:
         line += ["--network", "none"]
     if spec.memory:

@@ -10,6 +10,7 @@ from vfs.pipeline import sandbox
 from vfs.pipeline.executor import Task
 from vfs.pipeline.output import OUTPUT_TIME_S
 from vfs.pipeline.sandbox import INSIDE, View, variables
+from vfs.run.containers import id_file
 from vfs.run.environment import passed
 
 if TYPE_CHECKING:
@@ -26,12 +27,13 @@ def task_of(spec: Spec, datum: Datum, view: View) -> Task:
     ) else {}  # fmt: skip
     environment |= {**spec.env, **variables(spec, datum, pfs)}
     environment["SOURCE_DATE_EPOCH"] = str(OUTPUT_TIME_S)
-    command = list(spec.command)
+    command, container = list(spec.command), None
     binds = [(source, INSIDE / name) for source, name in view.sources(datum)]
     if spec.sandbox == "bubblewrap":
         command = sandbox.bubblewrap(spec, view, binds, environment)
     elif spec.sandbox:
-        command = sandbox.container(spec, view, binds, environment)
+        container = id_file(view.directory, spec.sandbox)
+        command = sandbox.container(spec, view, binds, environment, container)
     return Task(
         name=datum.id,
         command=command,
@@ -40,6 +42,8 @@ def task_of(spec: Spec, datum: Datum, view: View) -> Task:
         log=view.log,
         timeout_s=spec.timeout_s,
         memory=0 if spec.has_containers else spec.memory,
-        has_container=spec.has_containers,
+        # In a sandbox it is the same for all, and nobody leaves the sandbox.
+        mark="" if spec.sandbox else f"VFS_PFS={pfs}",
+        container=container,
         needs=tuple(view.mounts.values()),
     )

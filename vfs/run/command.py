@@ -16,6 +16,7 @@ from typing import Final
 
 from vfs.daemon.linux import die_with
 from vfs.errors import InvalidInput
+from vfs.run.guard import Guard
 
 FORWARDED: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 EXIT_SIGNAL: Final = 128
@@ -45,16 +46,18 @@ def run_command(
     directory: Path,
     environment: Mapping[str, str],
     log: Callable[[bytes], None],
+    mark: str,
 ) -> int:
     """Run a command to its end; return its exit code. Raises InvalidInput where it can't start.
 
-    Signals that would end this process go to the command and all it has started; it is killed when
-    this process is. What it leaves running in its process group is killed at the end, so that
-    nobody writes any more. On a terminal the command shares this process's group, as it could not
-    read from there otherwise; then the terminal's keys reach it without help.
+    Signals that would end this process go to the command and all it has started. What it leaves
+    running in its process group is killed at the end, so that nobody writes any more. On a terminal
+    the command shares this process's group, as it could not read from there otherwise; then the
+    terminal's keys reach it without help. When this process is killed, so are the command and all
+    it has started; *mark* is an entry of *environment* that no other command has.
     """
-    # From here on: a signal that comes before there is a command to get it waits for it.
-    with _signals_held() as release:
+    # Held from here on: a signal that comes before there is a command to get it waits for it.
+    with Guard() as guard, guard.watching(mark) as watched, _signals_held() as release:
         own_group = not os.isatty(0)
         try:
             child = subprocess.Popen(
@@ -70,11 +73,14 @@ def run_command(
             raise InvalidInput(
                 f"can't run {command[0]}: {exc.strerror}", hint="name a program and its arguments"
             ) from exc
+        end: Callable[[], None] = partial(_kill_group, child.pid) if own_group else child.kill
+        if own_group:
+            guard.has_group(watched, child.pid)
         with child, _forwarding(child, release, own_group=own_group):
             try:
-                _copy(child, log, partial(_kill_group, child.pid) if own_group else None)
+                _copy(child, log, end)
             except BaseException:
-                child.kill()
+                end()
                 raise
             code = child.wait()
     return EXIT_SIGNAL - code if code < 0 else code
@@ -120,7 +126,7 @@ def _forwarding(
 
 
 def _copy(
-    child: subprocess.Popen[bytes], log: Callable[[bytes], None], end: Callable[[], None] | None
+    child: subprocess.Popen[bytes], log: Callable[[bytes], None], end: Callable[[], None]
 ) -> None:
     """Copy what a process writes until it has ended; then call *end*, and take what is left."""
     assert child.stdout is not None
@@ -141,8 +147,7 @@ def _copy(
                         waiting.unregister(key.fileobj)
         finally:
             os.close(ended)
-    if end is not None:
-        end()
+    end()
     for source, target in ((child.stdout, 1), (child.stderr, 2)):
         with suppress(BlockingIOError):
             while _take(source.fileno(), target, log):

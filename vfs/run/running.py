@@ -289,6 +289,7 @@ def _performed(job: _Job) -> Iterator[_Done]:
                     directory=job.directory,
                     environment={**job.environment, **_variables(job)},
                     log=writing.write,
+                    mark=f"VFS_RUN={job.place.directory}",
                 )
                 seconds = time.monotonic() - begun
                 places.unmount_output(job.place)

@@ -15,6 +15,7 @@ from vfs.cli.main import vfs
 from vfs.pipeline import sandbox
 from vfs.pipeline.executor import Ended, LocalExecutor, Task
 from vfs.pipeline.spec import Spec, parse_spec
+from vfs.run.guard import Guard
 
 
 def spec(**more: Any) -> Spec:
@@ -28,11 +29,12 @@ BINDS = [(Path("/mnt/a/x"), Path("/pfs/a/x"))]
 
 def test_a_container_sees_inputs_read_only_and_has_no_network() -> None:
     one = spec(sandbox="podman", image="busybox", resources={"memory": "1 GiB", "cpus": 2})
-    line = sandbox.container(one, VIEW, BINDS, {"A": "b"})
+    line = sandbox.container(one, VIEW, BINDS, {"A": "b"}, Path("/scratch/1/id"))
     assert line[:2] == ["podman", "run"]
     assert line[-3:] == ["busybox", "run", "it"]
     text = " ".join(line)
     for part in (
+        "--cidfile /scratch/1/id",
         "--network none",
         "--memory 1073741824 --cpus 2",
         "source=/mnt/a/x,target=/pfs/a/x,readonly",
@@ -53,9 +55,10 @@ def test_a_sandbox_has_the_network_only_where_asked() -> None:
 
 @pytest.fixture
 def executor() -> Iterator[LocalExecutor]:
-    made = LocalExecutor(2)
-    yield made
-    made.close()
+    with Guard() as guard:
+        made = LocalExecutor(2, guard)
+        yield made
+        made.close()
 
 
 def task(tmp_path: Path, name: str, script: str, **more: Any) -> Task:
