@@ -9,10 +9,20 @@ from pathlib import Path
 
 import pytest
 
-from tests.mounted.test_pipelines import BLOCKED, create, files, hub, jobs, numbers, put, shown
+from tests.mounted.test_pipelines import (
+    BLOCKED,
+    create,
+    files,
+    hub,
+    jobs,
+    numbers,
+    put,
+    shown,
+    stuck,
+)
 from tests.mounted.test_pipelines_on_dask import DONE, WORDS, Cluster, cluster, job
 from tests.support.hub import Hub
-from tests.support.mounting import wait_until
+from tests.support.mounting import wait_for_end, wait_until
 
 pytest.importorskip("distributed")
 pytestmark = [
@@ -124,12 +134,13 @@ def test_what_is_killed_loses_and_doubles_nothing(hub: Hub, cluster: Cluster, wh
     options = ("--scheduler", cluster.url, "--remote", url)
     scheduler, worker = cluster.scheduler(), cluster.worker(hidden=hub.store)
     with job(hub, *options) as running:
-        wait_until((here / "stuck").exists, seconds=60)
+        left = stuck(here)
         assert mounting(url)
         (here / "go").touch()
         victim = {"worker": worker, "scheduler": scheduler, "job": running}[whom]
         victim.send_signal(signal.SIGKILL)
         victim.wait()
+        wait_for_end(left)
         if whom == "worker":  # nothing stays of its mounts
             wait_until(lambda: not mounting(url))
         if whom == "scheduler":

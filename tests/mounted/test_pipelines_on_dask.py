@@ -14,9 +14,19 @@ from pathlib import Path
 
 import pytest
 
-from tests.mounted.test_pipelines import BLOCKED, EDGES, create, files, hub, jobs, numbers, put
+from tests.mounted.test_pipelines import (
+    BLOCKED,
+    EDGES,
+    create,
+    files,
+    hub,
+    jobs,
+    numbers,
+    put,
+    stuck,
+)
 from tests.support.hub import COMMAND, Hub
-from tests.support.mounting import ROOT, wait_until
+from tests.support.mounting import ROOT, wait_for_end, wait_until
 from vfs.pipeline.dask import claim
 
 pytest.importorskip("distributed")
@@ -131,11 +141,12 @@ def test_what_is_killed_loses_and_doubles_nothing(hub: Hub, cluster: Cluster, wh
     create(hub, "edges", BLOCKED.format(here=here), {"data": "images", "glob": "/*"}, tries=1)
     scheduler, worker = cluster.scheduler(), cluster.worker()
     with job(hub, "--scheduler", cluster.url) as running:
-        wait_until((here / "stuck").exists, seconds=30)
+        left = stuck(here)
         (here / "go").touch()
         victim = {"worker": worker, "scheduler": scheduler, "job": running}[whom]
         victim.send_signal(signal.SIGKILL)
         victim.wait()
+        wait_for_end(left)
         if whom == "scheduler":
             cluster.scheduler()
         if whom != "job":

@@ -35,6 +35,8 @@ SURVEY_SECONDS: Final = 5.0
 """So often it is looked which workers there are."""
 
 _LOOK_SECONDS: Final = 0.5
+_ENDING: Final = ("closing", "closed", "failed")
+"""What Dask says of a worker that has lost its scheduler, among others."""
 
 _GUARD: Final = Guard()
 """Of this worker, one for all that it runs."""
@@ -249,6 +251,8 @@ def _execute(task: Task) -> Ended:
 
     def is_wanted() -> bool:
         """Say whether the job still waits, and the scheduler knows of this worker."""
+        if worker.status.name in _ENDING:  # for half a minute it would wait for the command
+            return False
         state = worker.state.tasks.get(key)
         return state is not None and state.state == "executing"
 

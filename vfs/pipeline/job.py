@@ -125,7 +125,7 @@ class _Running:
         to_run = self._plan.to_run
         is_done = True
         if to_run:
-            with self._way(scratch, cluster) as way, self._open() as repo:
+            with self._way(cluster) as way, self._open() as repo:
                 work = Work(repo, self._store, self._spec, self._job, scratch, way, self._tell)
                 is_done = work.run(to_run)
         if not is_done:
@@ -150,7 +150,7 @@ class _Running:
             records.write_job(self._store, job)
 
     @contextmanager
-    def _way(self, scratch: Path, cluster: Cluster) -> Iterator[Way]:
+    def _way(self, cluster: Cluster) -> Iterator[Way]:
         """Prepare for commands to be run. Raises RemoteUnavailable, NotSupported, MountProblem."""
         spec = self._spec
         scheduler, remote = cluster.scheduler or spec.scheduler, cluster.remote or spec.remote
@@ -165,8 +165,10 @@ class _Running:
 
         needs = {"cpus": float(spec.cpus)} | ({"memory": float(spec.memory)} if spec.memory else {})
         if not remote:
-            beside = dask.DaskExecutor(scheduler, spec.parallelism, dask.HERE, needs)
+            # In this order: the mounts' daemons would inherit the connection, and the scheduler
+            # would not notice that this process is killed.
             with self._mounted() as mounts:
+                beside = dask.DaskExecutor(scheduler, spec.parallelism, dask.HERE, needs)
                 yield Way(partial(task_of, spec), beside, mounts)
             return
         from vfs.pipeline.elsewhere import Elsewhere, send_inputs  # noqa: PLC0415 - as above
