@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self, TypeVar
 
@@ -62,8 +63,7 @@ class ObjectCounts:
     stored: int  # after it; of what is compressed together, its share
 
 
-ROWS_AT_ONCE: Final = 2000
-"""Rows for one `Store.mend`: each may dirty a page of its own."""
+MENDED_AT_ONCE: Final = 2000  # rows: each may dirty a page of its own
 
 
 class RowChange(NamedTuple):
@@ -220,14 +220,15 @@ class Store:
                 env.close()
 
     def mend(self, changes: Sequence[RowChange]) -> None:
-        """Make all *changes* in one transaction, for whoever repairs rows; keep them few.
+        """Make *changes*, in their order, for whoever repairs rows; in bounded transactions.
 
-        Raises Conflict, and changes nothing, when a row is not what it is to be changed from.
+        Raises Conflict when a row is not what it is to be changed from: all of that transaction,
+        and what comes after it, is left as it is.
         """
         tables = self._env.tables
 
-        def change(txn: Txn) -> None:
-            for table, key, before, after in changes:
+        def change(txn: Txn, some: Sequence[RowChange]) -> None:
+            for table, key, before, after in some:
                 there = txn.get(key, db=tables[table])
                 if (None if there is None else bytes(there)) != before:
                     raise Conflict(f"a row of '{table}' changed meanwhile", hint="try again")
@@ -236,7 +237,8 @@ class Store:
                 else:
                     txn.put(key, after, db=tables[table])
 
-        self._env.write(change)
+        for at in range(0, len(changes), MENDED_AT_ONCE):
+            self._env.write(partial(change, some=changes[at : at + MENDED_AT_ONCE]))
 
     def reader(self, *, cache_bytes: int = CACHE_BYTES) -> Reader:
         """Return a reader, for one thread."""

@@ -26,7 +26,7 @@ from vfs.store.layout import (
     unpack_number_row,
 )
 from vfs.store.numbers import RESERVED
-from vfs.store.store import ROWS_AT_ONCE, RowChange
+from vfs.store.store import RowChange
 
 if TYPE_CHECKING:
     from vfs.store.held import HeldStore
@@ -39,8 +39,8 @@ def repair_numbers(store: Store, *, dry_run: bool) -> list[str]:
     """Make the tables of inode numbers say what they should; say how many rows were wrong."""
     with store.held() as held:
         changes = _Numbers(held).changes()
-        for at in range(0, 0 if dry_run else len(changes), ROWS_AT_ONCE):
-            store.mend(changes[at : at + ROWS_AT_ONCE])
+        if not dry_run:
+            store.mend(changes)
     counts = Counter(change.table for change in changes)
     return [
         f"the table '{table}' has {count:,} rows made again from the directories"

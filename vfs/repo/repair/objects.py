@@ -12,7 +12,7 @@ from vfs.model.commit import Commit
 from vfs.model.node import decode_node
 from vfs.repo.repair.sources import StoreSource
 from vfs.store.layout import Kind, Location, unpack_location
-from vfs.store.store import ROWS_AT_ONCE, RowChange
+from vfs.store.store import RowChange
 
 if TYPE_CHECKING:
     from vfs.repo.fsck import Damage
@@ -41,8 +41,8 @@ def drop_malformed(store: Store, *, dry_run: bool) -> list[str]:
             for key, value in held.rows("objects")
             if len(key) != ID_BYTES or _location(value) is None
         ]
-        for at in range(0, 0 if dry_run else len(changes), ROWS_AT_ONCE):
-            store.mend(changes[at : at + ROWS_AT_ONCE])
+        if not dry_run:
+            store.mend(changes)
     what = f"the index of objects has {len(changes):,} rows less, which led nowhere"
     return [what] if changes else []
 

@@ -16,7 +16,7 @@ from vfs.ids import ID_BYTES, ObjectId
 from vfs.model.names import check_data_set_name, check_ref_name
 from vfs.store.layout import Slot, key_number, number_key, pack_slot, ref_key, unpack_slot
 from vfs.store.refrows import Ref, RefUpdate, pack_ref, unpack_ref, unpack_update
-from vfs.store.store import ROWS_AT_ONCE, RowChange
+from vfs.store.store import RowChange
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,9 +36,8 @@ def repair_references(store: Store, *, dry_run: bool) -> list[str]:
     with store.held() as held:
         found = _References(held)
         found.repair()
-        changes = found.changes
-        for at in range(0, 0 if dry_run else len(changes), ROWS_AT_ONCE):
-            store.mend(changes[at : at + ROWS_AT_ONCE])
+        if not dry_run:
+            store.mend(found.changes)
     return found.done
 
 
