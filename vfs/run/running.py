@@ -2,43 +2,36 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import shlex
-import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
 
-from vfs.clock import NS, iso, now_ns
 from vfs.daemon import branches
 from vfs.errors import Conflict, NotFound
 from vfs.fs.reads import read_numbers
 from vfs.model.commit import check_text
-from vfs.model.names import DEFAULT_BRANCH, Target, work_branch
+from vfs.model.names import DEFAULT_BRANCH, Target
 from vfs.repo.branches import commit_overlay
 from vfs.repo.treediff import Difference, differences, expand
 from vfs.repo.trees import Nodes
 from vfs.repo.uncommitted import PassingObjects
 from vfs.run import inputs as run_inputs
 from vfs.run import places
-from vfs.run.command import ending_in_order, run_command
-from vfs.run.environment import machine_facts, passed, recorded
+from vfs.run.environment import passed, recorded
 from vfs.run.inputs import Input, Wanted
-from vfs.run.logs import RunLog
-from vfs.run.output import OutputPlace, begin, keep_result, land_result, make_branch, result_of
+from vfs.run.job import Done, Job, performed
+from vfs.run.output import OutputPlace, begin, keep_result, land_result, result_of
 from vfs.run.places import OpenRepository, Place
-from vfs.run.record import RunRecord, bounded, check_command, make_record
+from vfs.run.record import RunRecord, bounded, check_command
 
 if TYPE_CHECKING:
     from vfs.ids import ObjectId
     from vfs.model.commit import JSON
     from vfs.repo.repository import Repository
     from vfs.run.output import Result
-
-log = logging.getLogger(__name__)
 
 SUBJECT_MAX: Final = 100
 DIFFERENCES_MAX: Final = 1000
@@ -89,28 +82,6 @@ class Repeated:
     commit: ObjectId | None = None  # where it is kept
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Job:
-    """A command with all that it runs on settled."""
-
-    open_repository: OpenRepository
-    place: Place
-    inputs: Sequence[Input]
-    output: OutputPlace
-    command: Sequence[str]
-    directory: Path
-    environment: Mapping[str, str]  # of the command
-    recorded: Mapping[str, str]
-    withheld: Sequence[str]
-    keep_env: bool
-    ledger: bool
-    time_ns: int  # of all that it writes
-
-    @property
-    def branch(self) -> str:
-        return work_branch(self.place.run_id)
-
-
 def run(order: RunOrder) -> Outcome:
     """Run a command; if it exits with 0, make a version of what it wrote.
 
@@ -128,7 +99,7 @@ def run(order: RunOrder) -> Outcome:
         time_ns = _time(repo, sources, output)
     kept, withheld = recorded(os.environ, order.environment)
     run_id = places.new_id()
-    job = _Job(
+    job = Job(
         open_repository=order.open_repository,
         place=Place(
             store=order.store,
@@ -147,7 +118,7 @@ def run(order: RunOrder) -> Outcome:
         ledger=order.ledger,
         time_ns=time_ns,
     )
-    with _performed(job) as done:
+    with performed(job) as done:
         if done.exit_code:
             return Outcome(run_id, done.exit_code, done.log.path, withheld=withheld)
         message = order.message or f"Run: {shlex.join(order.command)}"[:SUBJECT_MAX]
@@ -177,7 +148,7 @@ def rerun(
     asked = [*facts["environment"], *facts["withheld"]]
     now = passed(os.environ, asked, everything=facts["keep_env"])
     unset = recorded(now, asked)[0].keys() - facts["environment"].keys()
-    job = _Job(
+    job = Job(
         open_repository=open_repository,
         place=Place(
             store=store,
@@ -197,7 +168,7 @@ def rerun(
         ledger=False,
         time_ns=time_ns,
     )
-    with _performed(job) as done:
+    with performed(job) as done:
         if done.exit_code:
             return Repeated(run_id, done.exit_code, done.log.path)
         return _compared(done, record, found.commit, keep)
@@ -227,106 +198,7 @@ def _time(repo: Repository, sources: Sequence[Input], output: OutputPlace) -> in
     return repo.commit(output.base).time_ns
 
 
-@dataclass(frozen=True, slots=True)
-class _Done:
-    """A command that has ended, whose output is in its branch as in the store."""
-
-    job: _Job
-    exit_code: int
-    log: RunLog
-    machine: Mapping[str, JSON]
-    started_ns: int
-    seconds: float
-
-    def record(
-        self, sources: Sequence[Mapping[str, JSON]], output: Mapping[str, JSON]
-    ) -> dict[str, JSON]:
-        """Return the provenance of what the run made."""
-        job = self.job
-        ended_ns = self.started_ns + int(self.seconds * NS)
-        return make_record(
-            run_id=job.place.run_id,
-            command=job.command,
-            directory=str(job.directory),
-            place=str(job.place.directory),
-            inputs=sources,
-            output=output,
-            environment=job.recorded,
-            withheld=job.withheld,
-            keep_env=job.keep_env,
-            machine=self.machine,
-            times={
-                "started": iso(self.started_ns, precise=True),
-                "ended": iso(ended_ns, precise=True),
-                "seconds": round(self.seconds, 3),
-            },
-            log=self.log.facts(),
-        )
-
-
-@contextmanager
-def _performed(job: _Job) -> Iterator[_Done]:
-    """Run the command of a job; behind the block nothing is left of it but its log.
-
-    Where what it wrote can't be made a version for any reason, its branch stays.
-    """
-    machine = machine_facts(job.command[0], job.directory)
-    with (
-        ending_in_order(),
-        RunLog(job.place.store, job.place.run_id) as writing,
-        places.made(job.place),
-    ):
-        with job.open_repository() as repo:
-            make_branch(repo, job.output, job.branch)
-        exit_code = -1
-        names = [source.wanted.name for source in job.inputs]
-        try:
-            with places.unmounted_at_the_end(job.place, names):
-                _mount(job)
-                started_ns, begun = now_ns(), time.monotonic()
-                exit_code = run_command(
-                    job.command,
-                    directory=job.directory,
-                    environment={**job.environment, **_variables(job)},
-                    log=writing.write,
-                    mark=f"VFS_RUN={job.place.directory}",
-                )
-                seconds = time.monotonic() - begun
-                places.unmount_output(job.place)
-            yield _Done(job, exit_code, writing, machine, started_ns, seconds)
-        except BaseException:
-            if exit_code == 0:
-                log.warning("what it wrote is in %s@%s", job.place.data_set, job.branch)
-            else:
-                _forget(job)
-            raise
-        _forget(job)
-
-
-def _forget(job: _Job) -> None:
-    with job.open_repository() as repo, suppress(NotFound):
-        places.remove_branch(repo, job.place.data_set, job.branch)
-    for source in job.inputs:
-        job.place.reads_file(source.wanted.name).unlink(missing_ok=True)
-
-
-def _mount(job: _Job) -> None:
-    for source in job.inputs:
-        places.mount_input(job.place, source, ledger=job.ledger)
-    places.mount_output(job.place)
-
-
-def _variables(job: _Job) -> dict[str, str]:
-    place = job.place
-    return {
-        **{one.wanted.variable: str(place.input(one.wanted.name)) for one in job.inputs},
-        "VFS_OUT": str(place.output),
-        "VFS_RUN": str(place.directory),
-        "SOURCE_DATE_EPOCH": str(job.time_ns // NS),
-    }
-
-
-def _source_facts(repo: Repository, job: _Job) -> list[Mapping[str, JSON]]:
+def _source_facts(repo: Repository, job: Job) -> list[Mapping[str, JSON]]:
     """Return what is recorded of the inputs; with a ledger also what was read of them."""
     facts: list[Mapping[str, JSON]] = []
     for source in job.inputs:
@@ -339,14 +211,14 @@ def _source_facts(repo: Repository, job: _Job) -> list[Mapping[str, JSON]]:
     return facts
 
 
-def _result(repo: Repository, objects: PassingObjects, job: _Job) -> Result:
+def _result(repo: Repository, objects: PassingObjects, job: Job) -> Result:
     """Make a version of the run's branch, so that all is trees; return what it comes to."""
     done = commit_overlay(repo, job.place.data_set, job.branch, message=job.branch)
     made = repo.commit(done.commit).root
     return result_of(repo, objects, job.output, made, job.time_ns)
 
 
-def _committed(done: _Done, message: str, author: str | None) -> tuple[ObjectId | None, str, str]:
+def _committed(done: Done, message: str, author: str | None) -> tuple[ObjectId | None, str, str]:
     """Make the version; return it, its branch, and why that is not the one it was to be."""
     job = done.job
     output = job.output
@@ -368,7 +240,7 @@ def _committed(done: _Done, message: str, author: str | None) -> tuple[ObjectId 
         return commit, output.branch, ""
 
 
-def _compared(done: _Done, record: RunRecord, commit: ObjectId, keep: str | None) -> Repeated:
+def _compared(done: Done, record: RunRecord, commit: ObjectId, keep: str | None) -> Repeated:
     job = done.job
     code_changed = done.machine.get("code") != record.facts.get("code")
     with job.open_repository() as repo, PassingObjects(repo.reader) as objects:
