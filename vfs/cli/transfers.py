@@ -83,6 +83,7 @@ def _write_moved(moved: Sequence[Moved]) -> None:
 
 
 def note_fetched(result: FetchResult, seconds: float) -> None:
+    """Write how much came, and what was erased on the remote."""
     note(
         f"{output.plural(result.commits, 'new version')}: {output.plural(result.objects, 'object')}"
         f" came, {output.size(result.bytes)}; {output.seconds(seconds)}"

@@ -113,6 +113,7 @@ def _check_mounted(mountpoint: Path) -> None:
 
 
 def is_hidden(ours: mountinfo.Mount, seen: mountinfo.Mount | None) -> MountProblem:
+    """Return what to raise where the mount at a place is not *ours*, but what is *seen* there."""
     if seen is None:
         return MountProblem(
             f"the mount at {ours.mountpoint} is hidden by what is mounted on a directory above it",
@@ -147,6 +148,7 @@ def _check_directory(mountpoint: Path, *, may_be_full: bool) -> None:
 
 
 def clear(dead: mountinfo.Mount) -> None:
+    """Take away a mount whose server was killed, what is mounted inside, and their records."""
     gone = [dead, *(mount for mount in mounts.inside(Path(dead.mountpoint)) if mount.ours)]
     mounts.detach(dead.mountpoint, lazy=True)
     for mount in gone:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from vfs.clock import iso
@@ -12,6 +13,8 @@ from vfs.ids import ObjectId
 
 if TYPE_CHECKING:
     from vfs.store.environment import Environment, Txn
+
+ROWS_AT_ONCE: Final = 2_000
 
 _HEAD: Final = struct.Struct("<qH")
 _REASON_MAX_BYTES: Final = 1000
@@ -64,6 +67,16 @@ class PrunedTable:
             txn.delete(commit, db=table)
         else:
             txn.put(commit, pack_pruned(pruned), db=table)
+
+    def put_all(self, rows: Sequence[tuple[ObjectId, Pruned | None]]) -> None:
+        """Set or remove rows, as `put` does, in transactions of a bounded size."""
+
+        def change(txn: Txn, some: Sequence[tuple[ObjectId, Pruned | None]]) -> None:
+            for commit, pruned in some:
+                self.put(txn, commit, pruned)
+
+        for at in range(0, len(rows), ROWS_AT_ONCE):
+            self._env.write(partial(change, some=rows[at : at + ROWS_AT_ONCE]))
 
 
 def pack_pruned(pruned: Pruned) -> bytes:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +20,7 @@ from vfs.repo.repository import Repository
 from vfs.store.identity import PROMISED
 from vfs.store.pruned import Pruned
 from vfs.store.store import Store
-from vfs.sync.fetch import ROWS_AT_ONCE, Wanted, known_data_sets, ref_heads
+from vfs.sync.fetch import Wanted, known_data_sets, ref_heads
 from vfs.sync.following import follow
 from vfs.sync.ondemand import LIMIT_BYTES, OnDemand, Patience, Source
 from vfs.sync.push import tracked
@@ -32,10 +31,8 @@ from vfs.sync.windows import Windows
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from vfs.ids import ObjectId
     from vfs.remote.bucket import Bucket
     from vfs.remote.secrets import MasterKey
-    from vfs.store.environment import Txn
     from vfs.sync.hints import Hints
 
 
@@ -125,14 +122,8 @@ def _note_pruned(store: Store, remote: Remote) -> None:
     """Have the cache know which versions lost their content on the remote, and why."""
     there = {oid: Pruned(why.time_ns, why.text) for oid, why in remote.journal.state.pruned.items()}
     changed = {oid: why for oid, why in there.items() if store.pruned.get(oid) != why}
-    rows = [*changed.items(), *((oid, None) for oid in store.pruned.all() if oid not in there)]
-
-    def change(txn: Txn, some: list[tuple[ObjectId, Pruned | None]]) -> None:
-        for oid, why in some:
-            store.pruned.put(txn, oid, why)
-
-    for at in range(0, len(rows), ROWS_AT_ONCE):
-        store.change(partial(change, some=rows[at : at + ROWS_AT_ONCE]))
+    gone = [(oid, None) for oid in store.pruned.all() if oid not in there]
+    store.pruned.put_all([*changed.items(), *gone])
 
 
 def _source(store: Store, patience: Patience) -> Source:

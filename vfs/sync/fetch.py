@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from vfs.clock import now_ns
 from vfs.errors import NotFound, RemoteProblem
@@ -26,9 +25,6 @@ if TYPE_CHECKING:
     from vfs.remote.refs import RemoteRef
     from vfs.remote.remote import Remote
     from vfs.repo.repository import Repository
-    from vfs.store.environment import Txn
-
-ROWS_AT_ONCE: Final = 2_000  # of pruned versions, in one transaction
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,15 +150,8 @@ def _note_what_is_gone(
 ) -> None:
     """Have the store know why it lacks what did not come, before anything can miss it."""
     store = repo.store
-    rows = {oid: pruned.get(oid) for oid in new if oid in pruned or store.pruned.get(oid)}
-
-    def change(txn: Txn, some: Sequence[ObjectId]) -> None:
-        for oid in some:
-            store.pruned.put(txn, oid, rows[oid])
-
-    ids = list(rows)
-    for at in range(0, len(ids), ROWS_AT_ONCE):
-        store.change(partial(change, some=ids[at : at + ROWS_AT_ONCE]))
+    known = [oid for oid in new if oid in pruned or store.pruned.get(oid)]
+    store.pruned.put_all([(oid, pruned.get(oid)) for oid in known])
     by_reason: dict[str, list[ObjectId]] = {}
     for oid in erased:
         by_reason.setdefault(str(remote.journal.state.erased[oid]), []).append(oid)
