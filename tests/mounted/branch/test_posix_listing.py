@@ -240,8 +240,9 @@ def test_size_and_type_of_a_directory(tree: Tree) -> None:
 
 
 def test_file_system_facts(zoo: Tree) -> None:
-    facts = os.statvfs("file")
-    assert facts == os.statvfs("dir")
+    facts, others = os.statvfs("file"), os.statvfs("dir")
+    for name in ("f_bsize", "f_frsize", "f_blocks", "f_flag", "f_namemax"):  # others use the disk
+        assert getattr(facts, name) == getattr(others, name)
     assert facts.f_namemax == 255
     assert facts.f_frsize > 0
     assert facts.f_bsize > 0
