@@ -11,12 +11,13 @@ from peers import Borg, Bup, Directory, Peer, Restic, Squashfuse, Vfs
 from results import Aim
 from suite import Suite
 
-CHANGED = Path("d0005/f0000555")
+CHANGES = 10
 FILE_BYTES = 100
+PER_DIRECTORY = 100
 
 
 class ComparingSuite(Suite):
-    """Two versions of many files, one of them changed.
+    """Two versions of many files, ten of them changed.
 
     vfs has them as versions. The others have them as two directories of one import, which costs
     `diff` what two archives do.
@@ -38,9 +39,14 @@ class ComparingSuite(Suite):
         return self.sizes.compared * 4096 * 2 * 3  # the source, the plain copy, all others
 
     def prepare(self) -> None:
+        count = self.sizes.compared
         for version in ("v1", "v2"):
-            make_data.small_files(self.source / version, self.sizes.compared, size=FILE_BYTES)
-        make_data.write(self.source / "v2" / CHANGED, b"changed\n")
+            top = self.source / version
+            make_data.small_files(top, count, size=FILE_BYTES, per_directory=PER_DIRECTORY)
+        numbers = range(0, count, count // CHANGES)
+        self.changed = [Path(f"d{n // PER_DIRECTORY:04}/f{n:07}") for n in numbers]
+        for path in self.changed:
+            make_data.write(self.source / "v2" / path, b"changed\n")
 
     def fill(self, peer: Peer) -> None:
         """Import both versions."""
@@ -63,12 +69,7 @@ class ComparingSuite(Suite):
             self.drop_caches()
             for state in ("cold", "again"):
                 seconds, found = measure.captured(["diff", "-rq", old, new])
-                if found.split() != [
-                    "Files",
-                    f"{old / CHANGED}",
-                    "and",
-                    f"{new / CHANGED}",
-                    "differ",
-                ]:
+                expected = [f"Files {old / path} and {new / path} differ" for path in self.changed]
+                if sorted(found.splitlines()) != expected:
                     sys.exit(f"{peer.name}: diff -r finds something else: {found[:500]}")
                 self.results.add(peer.name, f"diff -r, {state}", seconds)

@@ -23,13 +23,17 @@ def write(path: Path, data: bytes) -> None:
 
 
 def small_files(root: Path, count: int, *, size: int = 4096, per_directory: int = 100) -> None:
-    """Make *count* files of *size* bytes that compress to a bit more than half of it."""
+    """Make *count* files of *size* bytes that compress to a bit more than half of it.
+
+    Two calls make the same, times of directories included, as a copy would.
+    """
     rng = random.Random(1)
     for start in range(0, count, per_directory):
         directory = root / f"d{start // per_directory:04}"
         directory.mkdir(parents=True)
         for number in range(start, min(count, start + per_directory)):
             write(directory / f"f{number:07}", rng.randbytes(size).translate(TEXT))
+        os.utime(directory, ns=(EPOCH_NS, EPOCH_NS))
 
 
 def archive(path: Path, names: Iterable[str]) -> None:
