@@ -24,6 +24,9 @@ Examples: TypeAlias = Sequence[tuple[str, str]]
 
 HELP_WIDTH_MAX: Final = 100
 
+COMPLETE_VAR: Final = "_VFS_COMPLETE"
+"""The variable with which a shell asks for completions."""
+
 
 def _store_here() -> Path:
     """Return the store to use where none is named: $VFS_STORE, or that of the mount one is in."""
@@ -51,7 +54,7 @@ class Settings:
         *readonly* does not wait for an import to end its transaction. *cached*: the cache of a
         remote will do, which fetches what is read.
         """
-        from vfs.cli.caches import open_repository
+        from vfs.cli.opening import open_repository
         from vfs.repo.repository import Repository
         from vfs.store.guard import guarded
 
@@ -168,26 +171,6 @@ class Command(click.Command):
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the examples."""
         Context.write_examples(formatter, self.examples)
-
-
-class PathsCommand(Command):
-    """A command that takes paths behind `--`: in `ctx.meta["vfs.paths"]`, as tuples of names."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Take the paths away before click sees them, to whom they could be any argument."""
-        from vfs.cli.targets import EntryPathType
-
-        paths: list[str] = []
-        if "--" in args:
-            at = args.index("--")
-            args, paths = args[:at], args[at + 1 :]
-        convert = EntryPathType().convert
-        ctx.meta["vfs.paths"] = tuple(convert(path, None, ctx) for path in paths)
-        return super().parse_args(ctx, args)
-
-    def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
-        """Return what stands in the synopsis."""
-        return [*super().collect_usage_pieces(ctx), "[-- PATH...]"]
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Write JSON, for scripts.")

@@ -15,7 +15,7 @@ from click.shell_completion import (
     split_arg_string,
 )
 
-from vfs.cli.command import Command
+from vfs.cli.command import COMPLETE_VAR, Command
 
 BASH_SCRIPT = """\
 %(complete_func)s() {
@@ -86,8 +86,6 @@ def completion(ctx: click.Context, shell: str) -> None:
     With it, TAB completes commands, options, data sets, revisions behind '@' and paths behind ':',
     from the store that VFS_STORE or --store names.
     """
-    from vfs.cli.main import COMPLETE_VAR
-
     found = get_completion_class(shell)
     assert found is not None
     click.echo(found(ctx.find_root().command, {}, "vfs", COMPLETE_VAR).source(), nl=False)

@@ -9,8 +9,8 @@ import click
 
 from vfs.cli import changes, output
 from vfs.cli.branches import store_what_is_served
-from vfs.cli.command import PathsCommand, Settings, fail, pass_settings
-from vfs.cli.targets import TargetType, find_commit
+from vfs.cli.command import Settings, fail, pass_settings
+from vfs.cli.targets import PathsCommand, TargetType, find_commit
 from vfs.errors import NotFound, VfsError
 from vfs.model.names import DEFAULT_BRANCH, Target
 

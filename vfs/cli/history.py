@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vfs.cli import output
-from vfs.cli.command import Command, PathsCommand, Settings, json_option, pass_settings
-from vfs.cli.targets import TargetType, branch_argument
+from vfs.cli.command import Command, Settings, json_option, pass_settings
+from vfs.cli.targets import PathsCommand, TargetType, branch_argument
 from vfs.cli.versions import changes_of, commit_record, commit_text, line_text, refs_by_commit
 from vfs.clock import iso
 from vfs.model.names import DEFAULT_BRANCH

@@ -14,13 +14,12 @@ from typing import Any, Final, NamedTuple
 import click
 
 import vfs as package
-from vfs.cli.command import Context, Settings, debug_option, fail, store_option
+from vfs.cli.command import COMPLETE_VAR, Context, Settings, debug_option, fail, store_option
 from vfs.errors import VfsError
 
 EXIT_ERROR: Final = 1
 EXIT_INTERRUPTED: Final = 130  # 128 + SIGINT and SIGPIPE, as shells report them
 EXIT_BROKEN_PIPE: Final = 141
-COMPLETE_VAR: Final = "_VFS_COMPLETE"
 
 
 class Lazy(NamedTuple):

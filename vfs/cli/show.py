@@ -10,8 +10,8 @@ import click
 
 from vfs.cli import changes, output
 from vfs.cli.browse import KINDS, entry_record
-from vfs.cli.command import Command, PathsCommand, Settings, json_option, note, pass_settings
-from vfs.cli.targets import TargetType, find_commit
+from vfs.cli.command import Command, Settings, json_option, note, pass_settings
+from vfs.cli.targets import PathsCommand, TargetType, find_commit
 from vfs.cli.versions import commit_record, commit_text, refs_by_commit
 from vfs.clock import iso
 from vfs.ids import NO_CONTENT

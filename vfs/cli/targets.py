@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from vfs.cli.command import Settings
+from vfs.cli.command import Command, Settings
 from vfs.errors import InvalidName, VfsError
 
 if TYPE_CHECKING:
@@ -179,7 +179,6 @@ class EntryPathType(click.ParamType["Path"]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
         """Return the names on the way from the root."""
-        from vfs.errors import InvalidName
         from vfs.model.names import check_entry_name
 
         try:
@@ -187,6 +186,24 @@ class EntryPathType(click.ParamType["Path"]):
             return tuple(check_entry_name(part) for part in parts if part not in (b"", b"."))
         except (InvalidName, UnicodeEncodeError) as error:
             self.fail(str(error), param, ctx)
+
+
+class PathsCommand(Command):
+    """A command that takes paths behind `--`: in `ctx.meta["vfs.paths"]`, as tuples of names."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Take the paths away before click sees them, to whom they could be any argument."""
+        paths: list[str] = []
+        if "--" in args:
+            at = args.index("--")
+            args, paths = args[:at], args[at + 1 :]
+        convert = EntryPathType().convert
+        ctx.meta["vfs.paths"] = tuple(convert(path, None, ctx) for path in paths)
+        return super().parse_args(ctx, args)
+
+    def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
+        """Return what stands in the synopsis."""
+        return [*super().collect_usage_pieces(ctx), "[-- PATH...]"]
 
 
 branch_argument = click.argument(
