@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.hub import Hub, a_hub
+from tests.support.hub import Hub, a_hub_of_two
 from tests.support.mounting import ROOT
 
 pytestmark = [
@@ -22,12 +22,7 @@ pytestmark = [
 
 @pytest.fixture
 def hub(tmp_path: Path) -> Iterator[Hub]:
-    with a_hub(tmp_path) as hub:
-        source = tmp_path / "source"
-        source.mkdir()
-        for name in ("v1", "v2"):
-            (source / "file").write_text(name)
-            hub.import_(source, name)
+    with a_hub_of_two(tmp_path) as hub:
         yield hub
 
 

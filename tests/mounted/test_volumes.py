@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.hub import COMMAND, Hub, a_hub
+from tests.support.hub import COMMAND, Hub, a_hub_of_two
 from tests.support.mounting import ROOT, lazy_unmount, wait_until
 from vfs.daemon import mounts, registry
 
@@ -73,12 +73,7 @@ class Plugin:
 
 @pytest.fixture
 def hub(tmp_path: Path) -> Iterator[Hub]:
-    with a_hub(tmp_path) as hub:
-        source = tmp_path / "source"
-        source.mkdir()
-        for name in ("v1", "v2"):
-            (source / "file").write_text(name)
-            hub.import_(source, name)
+    with a_hub_of_two(tmp_path) as hub:
         yield hub
 
 

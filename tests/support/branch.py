@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.support.mounting import lazy_unmount, wait_for_end, wait_until
+from tests.support.mounting import end_daemon, lazy_unmount, wait_for_end
 from vfs.daemon import registry
 
 COMMAND = [sys.executable, "-m", "vfs"]
@@ -79,14 +79,6 @@ def a_branch(directory: Path, source: Path | None = None) -> Iterator[Branch]:
     branch.vfs("init")
     branch.vfs("import", "--create", source, "data", "-m", "first", "--author", "A Tester")
     with ExitStack() as undo:
-        undo.callback(_end, branch)
+        undo.callback(end_daemon, branch.store, branch.mountpoint)
         undo.callback(lazy_unmount, branch.mountpoint)
         yield branch
-
-
-def _end(branch: Branch) -> None:
-    record = registry.find(branch.store, str(branch.mountpoint))
-    if record is not None:
-        os.kill(record.pid, signal.SIGTERM)
-        wait_for_end(record.pid)
-    wait_until(lambda: registry.find(branch.store, str(branch.mountpoint)) is None)

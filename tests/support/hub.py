@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -14,10 +13,9 @@ from pathlib import Path
 
 from tests.support.mounting import (
     children,
+    end_daemon,
     lazy_unmount,
     process_name,
-    wait_for_end,
-    wait_until,
 )
 from vfs.daemon import registry
 from vfs.model.names import parse_target
@@ -83,17 +81,21 @@ def a_hub(directory: Path) -> Iterator[Hub]:
     with Repository.create(hub.store) as repo:
         repo.create_data_set("data")
     with ExitStack() as undo:
-        undo.callback(_end, hub)
+        undo.callback(end_daemon, hub.store, hub.mountpoint)
         undo.callback(lazy_unmount, hub.mountpoint)
         yield hub
 
 
-def _end(hub: Hub) -> None:
-    record = registry.find(hub.store, str(hub.mountpoint))
-    if record is not None:
-        os.kill(record.pid, signal.SIGTERM)
-        wait_for_end(record.pid)
-    wait_until(lambda: registry.find(hub.store, str(hub.mountpoint)) is None)
+@contextmanager
+def a_hub_of_two(directory: Path) -> Iterator[Hub]:
+    """A hub with the versions v1 and v2, in whose `file` their names stand."""
+    with a_hub(directory) as hub:
+        source = directory / "source"
+        source.mkdir()
+        for name in ("v1", "v2"):
+            (source / "file").write_text(name)
+            hub.import_(source, name)
+        yield hub
 
 
 def make_odd_tree(root: Path) -> Path:

@@ -91,7 +91,7 @@ def memory_mount(directory: Path) -> Iterator[MemoryMount]:
     """A mount to be; whatever is there at the end is taken away, and processes are ended."""
     made = MemoryMount.make(directory)
     with ExitStack() as undo:
-        undo.callback(end_daemon, made)
+        undo.callback(end_daemon, made.store, made.mountpoint)
         undo.callback(lazy_unmount, made.mountpoint)
         yield made
 
@@ -99,14 +99,6 @@ def memory_mount(directory: Path) -> Iterator[MemoryMount]:
 def lazy_unmount(mountpoint: Path) -> None:
     while mounts.mount_at(mountpoint) is not None:
         mounts.detach(str(mountpoint), lazy=True)
-
-
-def end_daemon(made: MemoryMount) -> None:
-    record = made.record
-    if record is not None:
-        os.kill(record.pid, signal.SIGTERM)
-        wait_for_end(record.pid)
-        assert made.record is None
 
 
 def run(command: list[str], *, check: bool = True) -> subprocess.CompletedProcess[str]:
@@ -121,6 +113,15 @@ def wait_until(condition: Callable[[], object], seconds: float = 20) -> None:
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"
         select.select([], [], [], 0.01)
+
+
+def end_daemon(store: Path, mountpoint: Path) -> None:
+    """End the daemon of a mount, if there is one, in order; wait until it is gone."""
+    record = registry.find(store, str(mountpoint))
+    if record is not None:
+        os.kill(record.pid, signal.SIGTERM)
+        wait_for_end(record.pid)
+    wait_until(lambda: registry.find(store, str(mountpoint)) is None)
 
 
 def wait_for_end(pid: int, seconds: float = 20) -> None:
