@@ -123,6 +123,10 @@ class RemoteUnavailable(VfsError):
     """A remote does not answer now. What was asked of it may have been done all the same."""
 
 
+class Interrupted(VfsError):
+    """Who asked does not wait for the answer any more."""
+
+
 class RemoteChanged(Conflict):
     """A remote was cleaned up since it was looked at: what relied on that has to look again."""
 

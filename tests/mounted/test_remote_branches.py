@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import signal
-import struct
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,7 +15,15 @@ import pytest
 from tests.support.branch import serving
 from tests.support.caches import PATIENT, evict_all
 from tests.support.mounting import lazy_unmount, wait_for_end, wait_until
-from tests.support.remote_mounts import Mount, assert_same, mounts, pushed_source, vfs
+from tests.support.remote_mounts import (
+    Mount,
+    assert_same,
+    hanging,
+    is_fetching,
+    mounts,
+    pushed_source,
+    vfs,
+)
 from vfs.daemon import registry
 from vfs.sync.cache import open_cache
 
@@ -146,49 +152,20 @@ def test_a_remote_that_hangs_keeps_only_those_waiting_who_need_it(
     shown = mount("data@main")
     names = sorted(os.listdir(shown))
     (shown / "here").write_bytes(b"here")
-    packs = list((tmp_path / "remote" / "packs").iterdir())
-    for pack in packs:
-        pack.rename(tmp_path / pack.name)
-        os.mkfifo(tmp_path / f"held-{pack.name}")  # who opens it waits
-        pack.hardlink_to(tmp_path / f"held-{pack.name}")
-    with subprocess.Popen(["cat", shown / "large"], stdout=subprocess.DEVNULL) as reader:
-        try:
-            wait_until(lambda: _is_fetching(tmp_path / "cache"))
-            with (shown / "made").open("wb") as file:
-                file.write(b"other")
-                file.flush()
-                os.fsync(file.fileno())
-            (shown / "made").rename(shown / "moved")
-            assert (shown / "moved").read_bytes() == b"other"
-            assert sorted(os.listdir(shown)) == sorted([*names, "here", "moved"])
-            (shown / ".vfs" / "commit").write_text("made meanwhile")
-            assert reader.poll() is None
-        finally:
-            for pack in packs:
-                (tmp_path / pack.name).rename(pack)
-            _let_go(tmp_path)
+    with hanging(tmp_path / "remote"):
+        reader = subprocess.Popen(["cat", shown / "large"], stdout=subprocess.DEVNULL)
+        wait_until(lambda: is_fetching(tmp_path / "cache"))
+        with (shown / "made").open("wb") as file:
+            file.write(b"other")
+            file.flush()
+            os.fsync(file.fileno())
+        (shown / "made").rename(shown / "moved")
+        assert (shown / "moved").read_bytes() == b"other"
+        assert sorted(os.listdir(shown)) == sorted([*names, "here", "moved"])
+        (shown / ".vfs" / "commit").write_text("made meanwhile")
+        assert reader.poll() is None
+    reader.wait(60)
     assert (shown / "large").read_bytes() == (source / "large").read_bytes()
-
-
-def _let_go(directory: Path) -> None:
-    """Have those who wait for a pipe go on, with an error."""
-    for pipe in directory.glob("held-*"):
-        with suppress(OSError):  # nobody waits any more
-            while True:
-                os.close(os.open(pipe, os.O_WRONLY | os.O_NONBLOCK))
-
-
-_FLOCK = struct.Struct("@hhqqi4x")
-
-
-def _is_fetching(cache: Path) -> bool:
-    """Say whether somebody holds the lock of a window."""
-    if not (cache / "fetching").exists():
-        return False
-    with (cache / "fetching").open("r+b") as file:
-        asked = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
-        answer = fcntl.fcntl(file, fcntl.F_OFD_GETLK, asked)
-    return bool(_FLOCK.unpack(answer)[0] != fcntl.F_UNLCK)
 
 
 def test_in_the_hub_branches_are_made_and_written_to(

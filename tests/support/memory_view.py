@@ -11,10 +11,13 @@ import os
 import signal
 import stat
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 from vfs.errors import CorruptObject, NoData, NotFound, ReadOnly
 from vfs.fs.attrs import FOREVER, Attr, Statfs
+from vfs.ids import ObjectId
+from vfs.store.objects import IsWanted
 
 ROOT = 1
 DIRECTORIES = 1 << 20
@@ -57,6 +60,15 @@ class MemoryView:
         self.control = control
         self.directories = directories
         self.files = files
+
+    def wait_for_objects(self, *, wait: bool) -> None:
+        pass
+
+    def waiting(self) -> nullcontext[None]:
+        return nullcontext()
+
+    def bring(self, oid: ObjectId, wanted: IsWanted) -> None:
+        raise AssertionError("all is here")
 
     def lookup(self, parent: int, name: bytes) -> Attr:
         if name == b".":

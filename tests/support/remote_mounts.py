@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import struct
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeAlias
 
@@ -17,9 +19,9 @@ from vfs.daemon import registry
 Mount: TypeAlias = Callable[..., Path]
 
 
-def vfs(*args: object, code: int = 0) -> None:
+def vfs(*args: object, code: int = 0, program: str = "vfs") -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "vfs", *map(str, args)],
+        [sys.executable, "-m", program, *map(str, args)],
         capture_output=True,
         text=True,
         timeout=60,
@@ -35,7 +37,7 @@ def pushed_source(directory: Path, *place: str) -> Path:
     no compressor.
     """
     source, store = directory / "source", directory / "origin"
-    source.mkdir()
+    source.mkdir(exist_ok=True)
     make_odd_tree(source)
     (source / "large").write_bytes(os.urandom(6 << 20))
     vfs("--store", store, "init")
@@ -46,10 +48,10 @@ def pushed_source(directory: Path, *place: str) -> Path:
 
 
 @contextmanager
-def mounts(directory: Path, remote: str) -> Iterator[Mount]:
+def mounts(directory: Path, remote: str, *, program: str = "vfs") -> Iterator[Mount]:
     """Give what mounts something of a remote at a new place, with one cache for all.
 
-    *remote*: its URL, or its name in the store `origin`.
+    *remote*: its URL, or its name in the store `origin`. *program*: the module that mounts.
     """
     made: list[Path] = []
 
@@ -58,7 +60,8 @@ def mounts(directory: Path, remote: str) -> Iterator[Mount]:
         mountpoint.mkdir()
         made.append(mountpoint)
         options = ("--remote", remote, "--cache", directory / "cache")
-        vfs("--store", directory / "origin", "mount", *options, *what, mountpoint)
+        store = ("--store", directory / "origin")
+        vfs(*store, "mount", *options, *what, mountpoint, program=program)
         return mountpoint
 
     try:
@@ -69,6 +72,42 @@ def mounts(directory: Path, remote: str) -> Iterator[Mount]:
             lazy_unmount(mountpoint)
             if record is not None:
                 wait_for_end(record.pid)
+
+
+@contextmanager
+def hanging(remote: Path) -> Iterator[None]:
+    """Have whoever reads a pack of the remote in a directory wait meanwhile, for a pipe."""
+    packs = list((remote / "packs").iterdir())
+    away = remote.with_name("away")
+    away.mkdir()
+    for pack in packs:
+        pack.rename(away / pack.name)
+        os.mkfifo(away / f"held-{pack.name}")  # who opens it waits
+        pack.hardlink_to(away / f"held-{pack.name}")
+    try:
+        yield
+    finally:
+        for pack in packs:
+            (away / pack.name).rename(pack)
+        for pipe in away.iterdir():
+            with suppress(OSError):  # nobody waits any more
+                while True:  # they go on, with an error
+                    os.close(os.open(pipe, os.O_WRONLY | os.O_NONBLOCK))
+            pipe.unlink()
+        away.rmdir()
+
+
+_FLOCK = struct.Struct("@hhqqi4x")
+
+
+def is_fetching(cache: Path) -> bool:
+    """Say whether somebody holds the lock of a window."""
+    if not (cache / "fetching").exists():
+        return False
+    with (cache / "fetching").open("r+b") as file:
+        asked = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+        answer = fcntl.fcntl(file, fcntl.F_OFD_GETLK, asked)
+    return bool(_FLOCK.unpack(answer)[0] != fcntl.F_UNLCK)
 
 
 def _listing(root: Path) -> dict[str, tuple[object, ...]]:

@@ -49,12 +49,13 @@ class LookAhead:
             return
         target = min(file.size, end + self._distance(file, offset))
         if start < target:
-            self._ends.put(file.content, target)
-            self._supply.expect(
+            expected = [
                 span.content
                 for _, span in self._files.spans_within(file, start, target)
                 if not span.is_hole
-            )
+            ]
+            self._ends.put(file.content, target)
+            self._supply.expect(expected)
 
     def _distance(self, file: File, offset: int) -> int:
         """Return how many bytes to look ahead: some times what was read before, within bounds."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path as FilePath
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -22,6 +23,7 @@ from vfs.repo.repository import Repository
 from vfs.repo.treepaths import Path
 from vfs.repo.trees import Found, Place, find, find_directory, walk
 from vfs.store.layout import Slot
+from vfs.store.objects import IsWanted, NotHere
 from vfs.store.shown import ShownSlots
 
 if TYPE_CHECKING:
@@ -69,6 +71,23 @@ class Snapshots:
         self._lookahead = (
             None if supply is None else LookAhead(self._files, supply, repo.reader.has)
         )
+
+    # objects that a remote has
+
+    def wait_for_objects(self, *, wait: bool) -> None:
+        self.repo.reader.waits = wait
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        before, self.repo.reader.waits = self.repo.reader.waits, True
+        try:
+            yield
+        finally:
+            self.repo.reader.waits = before
+
+    def bring(self, oid: ObjectId, wanted: IsWanted) -> None:
+        assert self.repo.store.bring is not None
+        self.repo.store.bring(oid, wanted)
 
     # directories
 
@@ -215,7 +234,8 @@ class Snapshots:
                 self._lookahead.note(entry, offset, length)
             return self._files.pieces(entry, offset, length)
         except CorruptObject as error:
-            where = paths_of(self.repo, entry)
+            with self.waiting():
+                where = paths_of(self.repo, entry)
             raise CorruptObject(f"{where} can't be read at byte {offset}: {error}") from error
 
     def read_ahead(self, node: int) -> list[tuple[int, bytes]]:
@@ -234,14 +254,15 @@ class Snapshots:
                 break
             try:
                 data = self._files.read(entry, 0, entry.size)
-            except VfsError:  # it is said when the file is read
+            except (NotHere, VfsError):  # it is said when the file is read
                 break
             files.append((self._number(leaf.identity(at)), data))
         return files
 
     def getxattr(self, node: int, name: bytes) -> bytes:
         if name.startswith(PAST_XATTRS):
-            return self._past.answer(name, self._subject(node))
+            with self.waiting():  # it may need very many
+                return self._past.answer(name, self._subject(node))
         for key, value in self._xattrs(node):
             if key == name:
                 return value

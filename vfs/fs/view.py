@@ -3,17 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Protocol
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Protocol
 
 from vfs.fs.attrs import Attr, Statfs
+
+if TYPE_CHECKING:
+    from vfs.ids import ObjectId
+    from vfs.store.objects import IsWanted
 
 
 class View(Protocol):
     """A file system in which nothing is written to. Any process can answer any call.
 
-    Calls come from one thread. They raise `vfs.errors` only: NotFound for a node or name that is
-    not there, CorruptObject for damage.
+    Calls come from one thread at a time. They raise `vfs.errors` only: NotFound for a node or name
+    that is not there, CorruptObject for damage; and `NotHere` where they are not to wait.
     """
+
+    def wait_for_objects(self, *, wait: bool) -> None:
+        """Say whether calls wait for objects that a remote has, or raise `NotHere`."""
+
+    def waiting(self) -> AbstractContextManager[None]:
+        """Have calls wait meanwhile."""
+
+    def bring(self, oid: ObjectId, wanted: IsWanted) -> None:
+        """Have an object here. In any thread. Raises Interrupted once it is not *wanted*."""
 
     @property
     def notes_opens(self) -> bool:

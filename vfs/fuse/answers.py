@@ -13,6 +13,7 @@ from vfs.fuse import counters, wire
 from vfs.fuse.errnos import Refused
 from vfs.fuse.wire import Request
 from vfs.model.entry import NAME_MAX_BYTES
+from vfs.store.objects import NotHere
 
 if TYPE_CHECKING:
     from vfs.fs.attrs import Attr
@@ -36,9 +37,11 @@ class Answers:
     ) -> None:
         """*opens*: the kernel is to ask before a file is opened, and to tell that it was closed.
 
-        *push* takes files that are going to be read.
+        *push* takes files that are going to be read. An answer raises `NotHere` where something has
+        to be brought before it can be given.
         """
-        self._view = view
+        self.view: Final = view
+        view.wait_for_objects(wait=False)
         self._push = push
         self._opens = opens
         self.of: Final[dict[int, tuple[Answer, int]]] = {
@@ -72,34 +75,34 @@ class Answers:
         if len(name) > NAME_MAX_BYTES:
             raise Refused(errno.ENAMETOOLONG)
         try:
-            return wire.entry(self._view.lookup(request.node, name))
+            return wire.entry(self.view.lookup(request.node, name))
         except NotFound:
-            return wire.no_entry(self._view.negative_timeout(request.node))
+            return wire.no_entry(self.view.negative_timeout(request.node))
 
     def _getattr(self, request: Request, body: bytes) -> bytes:
-        return wire.attributes(self._view.getattr(request.node, request.pid))
+        return wire.attributes(self.view.getattr(request.node, request.pid))
 
     def _readlink(self, request: Request, body: bytes) -> bytes:
-        return self._view.readlink(request.node)
+        return self.view.readlink(request.node)
 
     def _open(self, request: Request, body: bytes) -> bytes:
         (flags,) = wire.OPEN_IN.unpack_from(body)
         if flags & os.O_ACCMODE != os.O_RDONLY:
             raise ReadOnly("a version never changes")
-        self._view.open(request.node)
+        self.view.open(request.node)
         return wire.OPEN_OUT.pack(0, wire.FOPEN_KEEP_CACHE, 0)
 
     def _read(self, request: Request, body: bytes) -> list[bytes]:
         _, offset, size = wire.READ_IN.unpack_from(body)
-        pieces = self._view.read(request.node, offset, size)
+        pieces = self.view.read(request.node, offset, size)
         counters.add(counts.BYTES_READ, sum(map(len, pieces)))
-        if not offset and (following := self._view.read_ahead(request.node)):
+        if not offset and (following := self.view.read_ahead(request.node)):
             counters.add(counts.BYTES_READ, sum(len(each) for _, each in following))
             self._push(following)
         return pieces
 
     def _opendir(self, request: Request, body: bytes) -> bytes:
-        kept = self._view.keeps_listing(request.node)
+        kept = self.view.keeps_listing(request.node)
         flags = wire.FOPEN_CACHE_DIR | wire.FOPEN_KEEP_CACHE if kept else 0
         return wire.OPEN_OUT.pack(0, flags, 0)
 
@@ -114,32 +117,37 @@ class Answers:
     ) -> bytes:
         _, offset, room = wire.READ_IN.unpack_from(body)
         entries = []
-        for name, attr, position in self._view.readdir(request.node, offset):
-            entry = form(name, attr, position)
-            room -= len(entry)
-            if room < 0:
-                break
-            entries.append(entry)
+        try:
+            for name, attr, position in self.view.readdir(request.node, offset):
+                entry = form(name, attr, position)
+                room -= len(entry)
+                if room < 0:
+                    break
+                entries.append(entry)
+        except NotHere:
+            if not entries:  # else the kernel asks for the rest
+                raise
         return b"".join(entries)
 
     def _getxattr(self, request: Request, body: bytes) -> bytes:
         (room, _) = wire.GETXATTR_IN.unpack_from(body)
-        return _sized(self._view.getxattr(request.node, body[wire.GETXATTR_IN.size : -1]), room)
+        return _sized(self.view.getxattr(request.node, body[wire.GETXATTR_IN.size : -1]), room)
 
     def _listxattr(self, request: Request, body: bytes) -> bytes:
         (room, _) = wire.GETXATTR_IN.unpack_from(body)
-        names = self._view.listxattr(request.node)
+        names = self.view.listxattr(request.node)
         if request.uid != 0:
             # The kernel keeps the values to itself (xattr_permission), and leaves the names to us.
             names = [name for name in names if not name.startswith(b"trusted.")]
         return _sized(b"".join(name + b"\0" for name in names), room)
 
     def _statfs(self, request: Request, body: bytes) -> bytes:
-        return wire.statfs(self._view.statfs())
+        return wire.statfs(self.view.statfs())
 
     def _mkdir(self, request: Request, body: bytes) -> bytes:
         name = wire.text(body, wire.MKDIR_IN.size)
-        return wire.entry(self._view.mkdir(request.node, name))
+        with self.view.waiting():  # it can't be asked twice
+            return wire.entry(self.view.mkdir(request.node, name))
 
 
 _WRITING: Final = (

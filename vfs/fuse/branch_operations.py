@@ -24,13 +24,14 @@ from vfs.fs.branch import reports
 from vfs.fs.branch.acl import ACCESS as ACL_ACCESS
 from vfs.fs.branch.attributes import SetAttr
 from vfs.fuse import counters
+from vfs.fuse.askers import is_waiting, opened_by
 from vfs.fuse.changing import always, changing
 from vfs.fuse.convert import statvfs_data
 from vfs.fuse.errnos import async_handler, handler
 from vfs.fuse.flusher import PERIOD_SECONDS, Flusher
 from vfs.fuse.writeback import send_dirty_pages
 from vfs.model.entry import PAST_XATTRS
-from vfs.store.objects import NotHere
+from vfs.store.objects import NotHere, surely
 
 if TYPE_CHECKING:
     from vfs.fs.branch.branch import Branch
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from vfs.ids import ObjectId
     from vfs.model.overlay import InodeRow
     from vfs.repo.blobs import FileReader
+    from vfs.store.objects import IsWanted
 
 TIMEOUT_SECONDS: Final = 1e9
 """All changes come through this mount, so the kernel knows of each of them."""
@@ -82,6 +84,10 @@ class BranchOperations(pyfuse3.Operations):
         self.only_reading = (
             0  # handlers that wait for a remote and are not going to change anything
         )
+        self.knows_askers = True  # the kernel tells of threads by the numbers that they have here
+        # Threads that opened files and directories, by handles: who reads pyfuse3 does not tell.
+        self._openers: dict[int, int] = {}
+        self._listers: dict[int, int] = {}
         self._past_turn = trio.CapacityLimiter(1)
         self._direct: set[int] = set()  # inodes that O_DIRECT was used on
         self._entry = EntryAttributes()
@@ -176,26 +182,32 @@ class BranchOperations(pyfuse3.Operations):
 
     @handler
     def opendir(self, inode: int, ctx: RequestContext) -> int:
-        return self._names.opendir(inode)
+        handle = self._names.opendir(inode)
+        self._listers[handle] = ctx.pid
+        return handle
 
-    @handler
-    def readdir(self, fh: int, start_id: int, token: pyfuse3.ReaddirToken) -> None:
+    @async_handler
+    async def readdir(self, fh: int, start_id: int, token: pyfuse3.ReaddirToken) -> None:
+        while (absent := self._list(fh, start_id, token)) is not None:
+            await self._bring(absent, opened_by(self._listers[fh]))
+
+    def _list(self, fh: int, start_id: int, token: pyfuse3.ReaddirToken) -> NotHere | None:
+        """Give names to pyfuse3; return what there has to be before the first one can be given."""
         listed = self._names.readdir(fh, start_id)
         position = start_id
         while True:
             try:
                 name, ino, row, position = next(listed)
             except StopIteration:
-                return
-            except NotHere:
-                if position != start_id:
-                    return  # the kernel asks for the rest
-                raise
+                return None
+            except NotHere as absent:
+                return absent if position == start_id else None  # the kernel asks for the rest
             if not pyfuse3.readdir_reply(token, name, self._fill(ino, row), position):
-                return
+                return None
 
     @handler
     def releasedir(self, fh: int) -> None:
+        del self._listers[fh]
         self._names.releasedir(fh)
 
     async def forget(self, inode_list: Sequence[tuple[int, int]]) -> None:
@@ -216,8 +228,7 @@ class BranchOperations(pyfuse3.Operations):
     ) -> tuple[FileInfo, EntryAttributes]:
         mode = stat.S_IFREG | stat.S_IMODE(mode)
         ino, row = self._names.make(parent_inode, name, mode, ctx.uid, ctx.gid, umask=ctx.umask)
-        keep = self._may_keep(ino, flags)
-        return FileInfo(fh=self._files.open(ino, flags), keep_cache=keep), self._fill(ino, row)
+        return self._open(ino, flags, ctx), self._fill(ino, row)
 
     @changing()
     def mknod(
@@ -343,7 +354,13 @@ class BranchOperations(pyfuse3.Operations):
         if flags & os.O_TRUNC:
             await self.wait(frees=True)
             self._attributes.truncate(inode, privileged=ctx.uid == 0)
-        return FileInfo(fh=self._files.open(inode, flags), keep_cache=self._may_keep(inode, flags))
+        return self._open(inode, flags, ctx)
+
+    def _open(self, inode: int, flags: int, ctx: RequestContext) -> FileInfo:
+        keep = self._may_keep(inode, flags)
+        handle = self._files.open(inode, flags)
+        self._openers[handle] = ctx.pid
+        return FileInfo(fh=handle, keep_cache=keep)
 
     def _may_keep(self, inode: int, flags: int) -> bool:
         """Say whether the kernel's pages of a file hold what is in it.
@@ -365,8 +382,9 @@ class BranchOperations(pyfuse3.Operations):
             if plan.bytes_to_read <= INLINE_BYTES:
                 return self._files.read_now(plan)
             return await self._read_elsewhere(plan, self._readers)
-        except NotHere:  # threads that wait for a remote keep none of the others waiting
-            with self._reading():
+        except NotHere as absent:
+            await self._bring(absent, opened_by(self._openers[fh]))
+            with self._reading():  # threads that wait for the rest keep none of the others waiting
                 return await self._read_elsewhere(plan, self._fetching, self._fetches)
 
     async def _read_elsewhere(
@@ -378,13 +396,19 @@ class BranchOperations(pyfuse3.Operations):
         finally:
             readers.append(reader)
 
-    async def bring(self, absent: NotHere, *, to_change: bool = False) -> None:
+    async def bring(self, absent: NotHere, asker: int, *, to_change: bool = False) -> None:
         """Return when an object is here that the loop's thread must not wait for.
 
-        Raises RemoteUnavailable, RemoteProblem.
+        *asker*: the thread that the request comes from; 0 where that is not known.
+        Raises RemoteUnavailable, RemoteProblem, Interrupted.
         """
+        await self._bring(absent, partial(is_waiting, asker), to_change=to_change)
+
+    async def _bring(self, absent: NotHere, wanted: IsWanted, *, to_change: bool = False) -> None:
+        wanted = wanted if self.knows_askers else surely
         with nullcontext() if to_change else self._reading():
-            await trio.to_thread.run_sync(self._branch.bring, absent.oid, limiter=self._fetches)
+            bring = partial(self._branch.bring, absent.oid, wanted)
+            await trio.to_thread.run_sync(bring, limiter=self._fetches)
 
     @contextmanager
     def _reading(self) -> Iterator[None]:
@@ -406,6 +430,7 @@ class BranchOperations(pyfuse3.Operations):
 
     @handler
     def release(self, fh: int) -> None:
+        del self._openers[fh]
         self._files.release(fh)
 
     @async_handler

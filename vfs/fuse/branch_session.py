@@ -87,6 +87,7 @@ class BranchSession:
         self._is_ours = descriptor is None
         self._operations = operations
         operations.write_back = self._write_back
+        operations.knows_askers = self._is_ours
         self._mountpoint = mountpoint
         self._connected = False
         with captured_stderr() as said:

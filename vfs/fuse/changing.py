@@ -10,7 +10,7 @@ from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 from pyfuse3 import FUSEError
 
 from vfs.fuse import counters
-from vfs.fuse.errnos import as_fuse_error
+from vfs.fuse.errnos import as_fuse_error, asker_of
 from vfs.store.objects import NotHere
 
 
@@ -24,7 +24,7 @@ class Waiting(Protocol):
     async def wait(self, *, frees: bool) -> None:
         """Wait until a change may be made. *frees*: it leaves less to be stored."""
 
-    async def bring(self, absent: NotHere, *, to_change: bool) -> None:
+    async def bring(self, absent: NotHere, asker: int, *, to_change: bool) -> None:
         """Return when an object is here that was to be read before anything was changed."""
 
 
@@ -70,7 +70,7 @@ def changing(
                             await self.wait(frees=frees(self, *args, **kwargs))
                         return function(self, *args, **kwargs)
                     except NotHere as absent:
-                        await self.bring(absent, to_change=True)
+                        await self.bring(absent, asker_of(args), to_change=True)
             except FUSEError:
                 raise
             except Exception as exc:

@@ -10,14 +10,18 @@ from __future__ import annotations
 
 import errno
 import os
+from functools import partial
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Final
 
 from vfs.fuse import counters, wire
 from vfs.fuse.errnos import errno_of
+from vfs.fuse.parking import Parking, Waiting
+from vfs.store.objects import NotHere
 
 if TYPE_CHECKING:
     from vfs.fuse.answers import Answers
+    from vfs.fuse.parking import IsWaiting
 
 REQUEST_MAX_BYTES: Final = (1 << 20) + 4096
 """What the kernel wants to have room for; a request of a version is shorter, as nothing is written
@@ -27,7 +31,7 @@ _PAGE_BYTES: Final = 4096
 _PIECES_MAX: Final = os.sysconf("SC_IOV_MAX")  # of one writev, with the header
 
 
-def serve(fd: int, answers: Answers) -> None:
+def serve(fd: int, answers: Answers, is_waiting: IsWaiting) -> None:
     """Answer the requests read from *fd* until the file system is unmounted."""
     buffer = bytearray(REQUEST_MAX_BYTES)
     # The kernel fails a request with EIO that it can't copy, and it can't where a page is not there
@@ -36,6 +40,8 @@ def serve(fd: int, answers: Answers) -> None:
     room = (buffer,)
     header, header_bytes, make = wire.HEADER.unpack_from, wire.HEADER.size, wire.Request._make
     known, other = answers.of, counters.block("other")
+    parking = Parking(answers.view, is_waiting, partial(_reply, fd))
+    turn = parking.turn
     while True:
         try:
             length = os.readv(fd, room)
@@ -43,6 +49,7 @@ def serve(fd: int, answers: Answers) -> None:
             if exc.errno == errno.ENOENT:  # it was interrupted before it was read
                 continue
             if exc.errno in wire.UNMOUNTED:
+                parking.close()
                 return
             raise
         begun = perf_counter_ns()
@@ -53,18 +60,23 @@ def serve(fd: int, answers: Answers) -> None:
         else:
             body = bytes(memoryview(buffer)[header_bytes:length])
             try:
-                data = answer(request, body)
+                with turn:
+                    data = answer(request, body)
+            except NotHere as absent:
+                parking.park(Waiting(request, body, answer, block, begun), absent)
+                continue
             except Exception as exc:  # noqa: BLE001 - said in the log, and to who asked
                 _reply(fd, request.unique, error=errno_of(exc, answer.__name__.strip("_")))
             else:
                 if data is not None:
-                    _reply(fd, request.unique, *(data if isinstance(data, list) else (data,)))
+                    _reply(fd, request.unique, data)
         counters.request(block, perf_counter_ns() - begun)
 
 
-def _reply(fd: int, unique: int, *pieces: bytes, error: int = 0) -> None:
+def _reply(fd: int, unique: int, data: bytes | list[bytes] = b"", error: int = 0) -> None:
+    pieces = data if isinstance(data, list) else [data]
     if len(pieces) >= _PIECES_MAX:
-        pieces = (b"".join(pieces),)
+        pieces = [b"".join(pieces)]
     try:
         os.writev(fd, (wire.answer(unique, sum(map(len, pieces)), error), *pieces))
     except OSError as exc:

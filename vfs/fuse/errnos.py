@@ -46,6 +46,7 @@ ERRNO: Final[dict[type[errors.VfsError], int]] = {
     errors.MountProblem: errno.EIO,
     errors.RemoteProblem: errno.EIO,
     errors.RemoteUnavailable: errno.EIO,
+    errors.Interrupted: errno.EINTR,
     errors.NotFastForward: errno.EBUSY,
 }
 
@@ -60,8 +61,16 @@ class Bringing(Protocol):
     Only what reads with a `Reader` that does not wait; all others need no such method.
     """
 
-    async def bring(self, absent: NotHere) -> None:
-        """Return when the object is here. Raises VfsError."""
+    async def bring(self, absent: NotHere, asker: int) -> None:
+        """Return when the object is here. Raises VfsError.
+
+        *asker*: the thread that waits for it; 0 where that is not known.
+        """
+
+
+def asker_of(args: tuple[object, ...]) -> int:
+    """Return the thread that asks, by a handler's arguments; 0: pyfuse3 does not tell it."""
+    return getattr(args[-1], "pid", 0)
 
 
 def handler(
@@ -82,7 +91,7 @@ def handler(
                 try:
                     return function(self, *args, **kwargs)
                 except NotHere as absent:
-                    await cast("Bringing", self).bring(absent)
+                    await cast("Bringing", self).bring(absent, asker_of(args))
         except FUSEError:
             raise
         except Exception as exc:
@@ -107,7 +116,7 @@ def async_handler(
                 try:
                     return await function(self, *args, **kwargs)
                 except NotHere as absent:
-                    await cast("Bringing", self).bring(absent)
+                    await cast("Bringing", self).bring(absent, asker_of(args))
         except FUSEError:
             raise
         except Exception as exc:

@@ -1,8 +1,7 @@
 """Answering the kernel's INIT with more than pyfuse3 can ask for.
 
-pyfuse3 has no way to ask for FUSE_DONT_MASK: without it the kernel takes the umask off the mode of
-what is made, also where the directory has a default ACL, in whose place the umask would stand
-(acl(5)). So libfuse's answer takes a detour over a socket, where the flag is added.
+So libfuse's answer takes a detour over a socket, where flags are added that it does not know of, or
+forgets.
 """
 
 from __future__ import annotations
@@ -12,7 +11,15 @@ import socket
 import struct
 from typing import Final
 
-_DONT_MASK: Final = 1 << 6  # FUSE_DONT_MASK, linux/fuse.h
+DONT_MASK: Final = 1 << 6
+"""FUSE_DONT_MASK: without it the kernel takes the umask off the mode of what is made, also where
+the directory has a default ACL, in whose place the umask would stand (acl(5))."""
+
+PARALLEL_DIROPS: Final = 1 << 18
+"""FUSE_PARALLEL_DIROPS: without it the kernel has one request at a time for a directory, and who
+waits behind one that waits for a remote can't be killed. libfuse 3.14 wants it, but does not say so
+to the kernel."""
+
 _MESSAGE_MAX_BYTES: Final = (1 << 20) + 4096
 _FLAGS: Final = struct.Struct("<I")
 _OFFERED_AT: Final = 40 + 12  # struct fuse_in_header, then flags in struct fuse_init_in
@@ -22,7 +29,9 @@ _WANTED_AT: Final = 16 + 12  # struct fuse_out_header, then flags in struct fuse
 class Handshake:
     """The first exchange of a session: a socket stands in the place of the device meanwhile."""
 
-    def __init__(self) -> None:
+    def __init__(self, flags: int) -> None:
+        """*flags*: what else to agree on, where the kernel offers it."""
+        self._flags = flags
         self._device = -1
 
     def step(self, fd: int) -> bool:
@@ -31,12 +40,13 @@ class Handshake:
         Return whether the request is there to be read; False: INIT was answered, wait for others.
         """
         if self._device < 0:
-            self._begin(fd)
+            self.begin(fd)
             return True
-        self._end(fd)
+        self.end(fd)
         return False
 
-    def _begin(self, fd: int) -> None:
+    def begin(self, fd: int) -> None:
+        """Have *fd* be the socket, with the kernel's request in it."""
         self._device = os.dup(fd)
         self._ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
@@ -45,10 +55,11 @@ class Handshake:
         (self._offered,) = _FLAGS.unpack_from(request, _OFFERED_AT)
         self._ours.send(request)
 
-    def _end(self, fd: int) -> None:
+    def end(self, fd: int) -> None:
+        """Pass the answer on that libfuse has written to *fd*, which is the device again then."""
         answer = bytearray(self._ours.recv(_MESSAGE_MAX_BYTES))
         (wanted,) = _FLAGS.unpack_from(answer, _WANTED_AT)
-        _FLAGS.pack_into(answer, _WANTED_AT, wanted | self._offered & _DONT_MASK)
+        _FLAGS.pack_into(answer, _WANTED_AT, wanted | self._offered & self._flags)
         os.write(self._device, answer)
         os.dup2(self._device, fd, inheritable=False)
         os.close(self._device)

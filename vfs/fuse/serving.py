@@ -20,7 +20,7 @@ import pyfuse3
 import trio
 from trio.lowlevel import Abort, RaiseCancelT, Task
 
-from vfs.fuse.handshake import Handshake
+from vfs.fuse.handshake import DONT_MASK, PARALLEL_DIROPS, Handshake
 
 PATIENCE_MS: Final = 1
 """How long other tasks wait for a request that may come; who reads files one by one sends the next
@@ -40,7 +40,7 @@ class Serving:
         self._fd = -1
         self._streak = 0
         self._patience_ms = 0
-        self._handshake = Handshake()
+        self._handshake = Handshake(DONT_MASK | PARALLEL_DIROPS)
         self._task: Task | None = None
 
     async def run(self, min_tasks: int, max_tasks: int) -> None:

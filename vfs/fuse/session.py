@@ -27,8 +27,9 @@ import pyfuse3
 import trio
 
 from vfs.errors import MountProblem
-from vfs.fuse import device
+from vfs.fuse import askers, device
 from vfs.fuse.answers import Answers
+from vfs.fuse.handshake import PARALLEL_DIROPS, Handshake
 from vfs.fuse.pushing import Pusher
 
 if TYPE_CHECKING:
@@ -74,9 +75,14 @@ class Session:
             except RuntimeError as exc:
                 raise MountProblem(f"can't mount at {mountpoint}: {said() or exc}") from exc
         # pyfuse3 does not say which it is: a new one, or the N of a mount point "/dev/fd/N".
-        (self._fd,) = _fuse_descriptors() - before or {int(Path(mountpoint).name)}
+        made = _fuse_descriptors() - before
+        self._is_ours = bool(made)
+        (self._fd,) = made or {int(Path(mountpoint).name)}
         self._read_only = "ro" in options
+        handshake = Handshake(PARALLEL_DIROPS)
+        handshake.begin(self._fd)
         trio.run(greeting.exchange)
+        handshake.end(self._fd)
 
     def clone(self) -> int | None:
         """Return another descriptor of the connection, with a list of its own of requests read.
@@ -105,7 +111,8 @@ class Session:
         # for writing: the kernel would let a shared mapping change the pages of a version.
         opens = view.notes_opens or not self._read_only
         push = Pusher(self._fd).push
-        device.serve(self._fd, Answers(view, opens=opens, push=push))
+        is_waiting = askers.is_waiting if self._is_ours else askers.unknown
+        device.serve(self._fd, Answers(view, opens=opens, push=push), is_waiting)
 
     def resend(self) -> bool:
         """Have all requests handed out again that were read and not answered; False: can't be had.

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from vfs.ids import ObjectId
     from vfs.store.layout import Kind
+
+
+IsWanted = Callable[[], bool]
+"""Says whether somebody still waits for what is being brought."""
+
+
+def surely() -> bool:
+    """Say that somebody does."""
+    return True
 
 
 class NotHere(Exception):
@@ -40,8 +49,8 @@ class ObjectSink(Protocol):
 class Supply(Protocol):
     """Where the objects come from that a store lacks."""
 
-    def __call__(self, oid: ObjectId) -> None:
-        """Store an object. In any thread. Raises VfsError."""
+    def __call__(self, oid: ObjectId, wanted: IsWanted = surely) -> None:
+        """Store an object. In any thread. Raises VfsError; Interrupted where it is not *wanted*."""
 
     def expect(self, ids: Iterable[ObjectId]) -> None:
         """Begin to store objects that are going to be read. Waits for nothing, raises nothing."""

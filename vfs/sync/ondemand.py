@@ -13,14 +13,16 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
+from concurrent.futures import wait as wait_for
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from vfs.errors import Erased, NotFound, RemoteProblem, RemoteUnavailable
+from vfs.errors import Erased, Interrupted, NotFound, RemoteProblem, RemoteUnavailable
 from vfs.remote.objects import WINDOW_BYTES
 from vfs.remote.parallel import Workers
 from vfs.remote.unlocking import unlocked
 from vfs.remote.urls import open_bucket
+from vfs.store.objects import surely
 from vfs.sync.windows import Windows
 
 if TYPE_CHECKING:
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from vfs.remote.layout import PackId
     from vfs.remote.objects import Window
     from vfs.remote.secrets import MasterKey
+    from vfs.store.objects import IsWanted
     from vfs.store.store import Store
     from vfs.sync.hints import Hints
 
@@ -43,6 +46,7 @@ SOON_SECONDS: Final = 1.0
 """As long another process has to bring what is missing, before a reader sees to it itself."""
 
 _LOOK_SECONDS: Final = 0.002  # between two looks at whether it came: 20 us each
+_ASK_SECONDS: Final = 0.1  # between two looks at whether it is still wanted: 40 us each
 
 log = logging.getLogger(__name__)
 
@@ -88,6 +92,7 @@ class OnDemand:
         self._patience = patience
         self._windows = Windows(store, source.uuid, source.limit, lambda: open_source(source))
         self._rests_until = 0.0
+        self._looking: set[int] = set()  # threads
 
     def touched(self, block: int) -> None:
         """Note that somebody read from a block."""
@@ -97,10 +102,11 @@ class OnDemand:
         """Store nothing any more."""
         self._windows.close()
 
-    def __call__(self, oid: ObjectId) -> None:
+    def __call__(self, oid: ObjectId, wanted: IsWanted = surely) -> None:
         """Store an object, with what lies around it on the remote.
 
-        Raises RemoteUnavailable when that takes too long, Erased, RemoteProblem, StoreFull.
+        Raises RemoteUnavailable when that takes too long, Interrupted soon after it is not *wanted*
+        any more, Erased, RemoteProblem, StoreFull.
         """
         if self._patience.offline:
             raise RemoteUnavailable(
@@ -109,16 +115,17 @@ class OnDemand:
             )
         if self._rests:
             raise RemoteUnavailable(f"{self._source.url} did not answer a moment ago")
-        if self._comes(oid):
+        seconds = self._patience.seconds
+        if self._comes(oid, _Wait(min(SOON_SECONDS, seconds), wanted)):
             return
         try:
-            self._bring(oid, time.monotonic() + self._patience.seconds)
+            self._bring(oid, _Wait(seconds, wanted))
         except RemoteUnavailable as error:
             self._rests_until = time.monotonic() + REST_SECONDS
             log.warning("%s: %s", self._source.url, error)
             raise
 
-    def _comes(self, oid: ObjectId) -> bool:
+    def _comes(self, oid: ObjectId, wait: _Wait) -> bool:
         """Have the process that fetches ahead bring an object; give whether it came soon.
 
         It has a connection, and what it has asked for already nobody asks for again.
@@ -126,11 +133,17 @@ class OnDemand:
         if self._patience.hints is None:
             return False
         self._patience.hints.tell([oid], now=True)
-        deadline = time.monotonic() + min(SOON_SECONDS, self._patience.seconds)
-        while time.monotonic() < deadline:
-            if self._windows.has(oid):
-                return True
-            time.sleep(_LOOK_SECONDS)
+        thread = threading.get_ident()
+        self._looking.add(thread)
+        try:
+            while left := wait.left():
+                until = time.monotonic() + left
+                while time.monotonic() < until:
+                    if self._windows.has(oid):
+                        return True
+                    time.sleep(_LOOK_SECONDS * len(self._looking))  # many look no more than one
+        finally:
+            self._looking.discard(thread)
         return False
 
     def expect(self, ids: Iterable[ObjectId]) -> None:
@@ -170,7 +183,7 @@ class OnDemand:
     def _bring_window(self, wanted: tuple[ObjectId, Window]) -> tuple[int, int]:
         oid, window = wanted
         try:
-            self._fetch(oid, window, time.monotonic() + self._patience.seconds)
+            self._fetch(oid, window, _Wait(self._patience.seconds, surely))
         except NotFound as error:
             raise RemoteProblem(
                 str(error), hint="it was cleaned up meanwhile: try again"
@@ -181,22 +194,22 @@ class OnDemand:
     def _rests(self) -> bool:
         return time.monotonic() < self._rests_until
 
-    def _bring(self, oid: ObjectId, deadline: float) -> None:
+    def _bring(self, oid: ObjectId, wait: _Wait) -> None:
         windows = self._windows
         window = windows.find(oid)
         if window is None:
-            _in_time(windows.refresh, deadline)
+            _in_time(windows.refresh, wait)
             window = windows.find(oid)
         try:
-            self._fetch(oid, window, deadline)
+            self._fetch(oid, window, wait)
         except NotFound:  # its pack was removed, after others had got what is needed of it
-            _in_time(windows.refresh, deadline)
+            _in_time(windows.refresh, wait)
             try:
-                self._fetch(oid, windows.find(oid), deadline)
+                self._fetch(oid, windows.find(oid), wait)
             except NotFound as error:  # to a reader, it would be the file that is not there
                 raise RemoteProblem(str(error)) from error
 
-    def _fetch(self, oid: ObjectId, window: Window | None, deadline: float) -> None:
+    def _fetch(self, oid: ObjectId, window: Window | None, wait: _Wait) -> None:
         """Store what a window has. Raises NotFound where its pack is gone."""
         windows = self._windows
         if window is None:
@@ -209,16 +222,33 @@ class OnDemand:
                 if windows.has(oid):
                     return  # somebody else brought it
                 if is_mine:
-                    came = _in_time(lambda: windows.fetch(window), deadline)
+                    came = _in_time(lambda: windows.fetch(window), wait)
                     windows.store([(window, came)])
                     return
-            _in_time(lambda: windows.wait(window), deadline)
+            _in_time(lambda: windows.wait(window), wait)
 
 
-def _in_time(call: Callable[[], T], deadline: float) -> T:
+class _Wait:
+    """How long somebody waits: so many seconds, as long as it is wanted."""
+
+    def __init__(self, seconds: float, wanted: IsWanted) -> None:
+        self._deadline = time.monotonic() + seconds
+        self._wanted = wanted
+
+    def left(self) -> float:
+        """Return for how many seconds to wait before this is called again; 0: no longer.
+
+        Raises Interrupted.
+        """
+        if not self._wanted():
+            raise Interrupted("nobody waits for it any more")
+        return max(0.0, min(self._deadline - time.monotonic(), _ASK_SECONDS))
+
+
+def _in_time(call: Callable[[], T], wait: _Wait) -> T:
     """Return what *call* does, in a thread of its own: one that hangs ends some time.
 
-    Raises RemoteUnavailable when it is not done by then.
+    Raises RemoteUnavailable when it is not done in time, Interrupted.
     """
     outcome: Future[T] = Future()
 
@@ -229,7 +259,7 @@ def _in_time(call: Callable[[], T], deadline: float) -> T:
             outcome.set_exception(error)
 
     threading.Thread(target=run, name="vfs-fetch", daemon=True).start()
-    try:
-        return outcome.result(max(0.0, deadline - time.monotonic()))
-    except TimeoutError:
-        raise RemoteUnavailable("the remote did not answer in time") from None
+    while left := wait.left():
+        if wait_for([outcome], left).done:
+            return outcome.result()
+    raise RemoteUnavailable("the remote did not answer in time")

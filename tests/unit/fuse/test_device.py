@@ -54,7 +54,7 @@ def asking(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Kernel]:
     answers = Answers(MemoryView(tmp_path), opens=False)
     with ours, theirs:
         ours.settimeout(10)
-        worker = threading.Thread(target=device.serve, args=(theirs.fileno(), answers))
+        worker = threading.Thread(target=device.serve, args=(theirs.fileno(), answers, bool))
         worker.start()
         yield Kernel(ours)
         ours.shutdown(socket.SHUT_RDWR)

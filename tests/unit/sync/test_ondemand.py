@@ -13,7 +13,7 @@ import pytest
 
 from tests.support.mounting import wait_until
 from tests.support.remotes import FaultyBucket, WatchedBucket, commit, connect, patient
-from vfs.errors import Erased, NotFound, RemoteProblem, RemoteUnavailable, StoreError
+from vfs.errors import Erased, Interrupted, NotFound, RemoteProblem, RemoteUnavailable, StoreError
 from vfs.ids import ObjectId
 from vfs.remote import objects
 from vfs.remote.bucket import Bucket
@@ -366,6 +366,30 @@ def test_what_is_waited_for_comes_by_the_process_that_fetches_ahead(cache: Path)
         pytest.MonkeyPatch.context() as patch,
     ):
         patch.setattr(ondemand, "SOON_SECONDS", 20.0)
+        assert _read_all(repo) == CONTENT
+
+
+def test_what_nobody_waits_for_any_more_is_given_up_and_keeps_no_other_from_asking(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held, asked = threading.Event(), threading.Event()
+
+    def wait(call: str, name: str) -> None:
+        asked.set()
+        assert held.wait(20)
+
+    bucket = WatchedBucket(_remote(cache), before=wait)
+    with Hints() as hints, _through(cache, bucket, Patience(20, hints=hints)) as repo:
+        supply = repo.store.bring
+        assert supply is not None
+        oid = repo.commit(repo.resolve("data", "main").commit).root.content
+        with pytest.raises(Interrupted):  # while another process is to bring it
+            supply(oid, lambda: False)
+        assert not asked.is_set()
+        monkeypatch.setattr(ondemand, "SOON_SECONDS", 0.01)
+        with pytest.raises(Interrupted):
+            supply(oid, lambda: not asked.is_set())
+        held.set()
         assert _read_all(repo) == CONTENT
 
 

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from vfs.fs.branch.reports import Wanted
     from vfs.ids import ObjectId
+    from vfs.store.objects import IsWanted
     from vfs.store.overlaybatch import OverlayBatch
     from vfs.store.store import Store
 
@@ -163,10 +164,13 @@ class Branch:
         finally:
             self._reader.waits = before
 
-    def bring(self, oid: ObjectId) -> None:
-        """Have the remote's object here. In any thread. Raises VfsError."""
+    def bring(self, oid: ObjectId, wanted: IsWanted) -> None:
+        """Have the remote's object here. In any thread. Raises VfsError.
+
+        Interrupted is what it raises once it is not *wanted*.
+        """
         assert self.store.bring is not None
-        self.store.bring(oid)
+        self.store.bring(oid, wanted)
 
     def statfs(self) -> Statfs:
         """Return the size of the disk that holds the store, and what is free on it."""
