@@ -14,7 +14,7 @@ import pytest
 
 from tests.support.branch import serving
 from tests.support.caches import PATIENT, evict_all
-from tests.support.mounting import lazy_unmount, wait_for_end, wait_until
+from tests.support.mounting import lazy_unmount, process_name, wait_for_end, wait_until
 from tests.support.remote_mounts import (
     Mount,
     assert_same,
@@ -166,6 +166,30 @@ def test_a_remote_that_hangs_keeps_only_those_waiting_who_need_it(
         assert reader.poll() is None
     reader.wait(60)
     assert (shown / "large").read_bytes() == (source / "large").read_bytes()
+
+
+@pytest.mark.crash
+@pytest.mark.parametrize("what", [("data@main",), ()], ids=["alone", "hub"])
+def test_what_fetches_ahead_is_started_again(
+    what: tuple[str, ...], source: Path, mount: Mount, tmp_path: Path
+) -> None:
+    shown = mount(*what)
+    record = registry.find(tmp_path / "cache", str(shown))
+    assert record is not None
+    for _ in range(2):
+        wait_until(lambda: len(_fetching_ahead(record.pid)) == 1)
+        (killed,) = _fetching_ahead(record.pid)
+        os.kill(killed, signal.SIGKILL)
+        wait_until(lambda: killed not in serving(record.pid))  # noqa: B023 - called here
+    wait_until(lambda: len(_fetching_ahead(record.pid)) == 1)
+    (last,) = _fetching_ahead(record.pid)
+    assert_same(source, shown if what else shown / "data@main")
+    _unmount(tmp_path / "cache", shown)
+    wait_for_end(last)
+
+
+def _fetching_ahead(daemon: int) -> list[int]:
+    return [pid for pid in serving(daemon) if process_name(pid) == "vfs-ahead"]
 
 
 def test_in_the_hub_branches_are_made_and_written_to(

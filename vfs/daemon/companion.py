@@ -1,4 +1,4 @@
-"""The process beside a mount's workers: started once the mount answers, replaced, ended first.
+"""The process beside a mount's workers or branches: started when it is due, replaced, ended.
 
 What it does is not known here. It is forked with its signals blocked, and tells that it is ready by
 a signal, as its parent waits for nothing else.
@@ -30,7 +30,7 @@ Task = Callable[[Callable[[], None]], None]
 
 
 class Companion:
-    """Keeps the process; for a parent that sleeps in sigtimedwait(2)."""
+    """Keeps the process; its parent calls `turn` when a child has ended, and when it is due."""
 
     def __init__(self, task: Task, fork: Callable[[Callable[[], int]], int]) -> None:
         self._task = task
@@ -44,7 +44,7 @@ class Companion:
         now = time.monotonic()
         status = ended(self._pid) if self._pid else None
         if status is not None:
-            log.warning("process %d, beside the workers, %s", self._pid, how(status))
+            log.warning("process %d, beside the others, %s", self._pid, how(status))
             self._pid = 0
             verdict = self._policy.died(now, killed=status == -signal.SIGKILL, was_ready=True)
             self.due = now + (PATIENCE_SECONDS if verdict.give_up else verdict.delay_seconds)
@@ -52,8 +52,14 @@ class Companion:
             self.due = None
             self._pid = self._fork(self._run)
 
+    def kill(self) -> None:
+        """End it at once."""
+        if self._pid:
+            kill([self._pid])
+            self._pid = 0
+
     def end(self, number: int) -> None:
-        """Tell it to end by a signal, and wait for that."""
+        """Tell it to end by a signal, and wait for that in sigtimedwait(2)."""
         if not self._pid:
             return
         os.kill(self._pid, number)

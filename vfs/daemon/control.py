@@ -84,9 +84,16 @@ def _companion(spec: MountSpec) -> Task | None:
     """Return what runs beside the workers, if anything does."""
     if spec.target is None and not spec.read_only:
         return functools.partial(_keep_branches, spec)
-    if spec.patience is not None and spec.patience.hints is not None:
-        return functools.partial(ahead.fetch_ahead, spec)
-    return None
+    return functools.partial(ahead.fetch_ahead, spec) if _has_hints(spec) else None
+
+
+def _beside_branches(spec: MountSpec) -> Callable[[], None] | None:
+    """Return what runs beside the processes of branches, if anything does."""
+    return functools.partial(ahead.fetch_ahead, spec, lambda: None) if _has_hints(spec) else None
+
+
+def _has_hints(spec: MountSpec) -> bool:
+    return spec.patience is not None and spec.patience.hints is not None
 
 
 def serve(
@@ -182,8 +189,8 @@ def _run_branch(spec: MountSpec, branch: BranchName, ready: Callable[[], None]) 
     def wanted(rows: list[Row]) -> list[tuple[Place, str]]:
         return [(place, row.head) for row in rows if (row.data_set, row.branch) == branch]
 
-    with ahead.beside(spec):
-        Keeper(_branch_spec(spec, nested=False), wanted, alone=place, ready=ready).run()
+    branches = _branch_spec(spec, nested=False)
+    Keeper(branches, wanted, alone=place, ready=ready, beside=_beside_branches(spec)).run()
 
 
 def _keep_branches(spec: MountSpec, ready: Callable[[], None]) -> None:
@@ -203,8 +210,9 @@ def _keep_branches(spec: MountSpec, ready: Callable[[], None]) -> None:
             if not is_work_branch(row.branch)
         ]
 
-    with ahead.beside(spec), sockets.listening(spec.store, _requests_name(spec)) as requests:
-        Keeper(_branch_spec(spec, nested=True), wanted, ready=ready, requests=requests).run()
+    branches, beside = _branch_spec(spec, nested=True), _beside_branches(spec)
+    with sockets.listening(spec.store, _requests_name(spec)) as requests:
+        Keeper(branches, wanted, ready=ready, requests=requests, beside=beside).run()
 
 
 @contextmanager

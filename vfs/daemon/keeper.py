@@ -25,7 +25,7 @@ from vfs.daemon import branch as process
 from vfs.daemon import making, notify, owners
 from vfs.daemon.branch import BranchSpec, Place
 from vfs.daemon.children import ended, how, kill
-from vfs.daemon.companion import LET_GO
+from vfs.daemon.companion import LET_GO, Companion
 from vfs.daemon.crashes import CrashPolicy
 from vfs.daemon.linux import die_with, set_process_name
 from vfs.daemon.watch import LOOK, Row, parse_rows, watch
@@ -85,11 +85,13 @@ class Keeper:
         ready: Callable[[], None],
         alone: Place | None = None,
         requests: socket.socket | None = None,
+        beside: Callable[[], None] | None = None,
     ) -> None:
         """*wanted* picks places, with their heads, out of all branches there are.
 
         *ready* is called when each branch there is at first is served, or can't be. *alone*: the
         one place there is. *requests*: where to listen for names to make (`vfs.daemon.making`).
+        *beside* runs in a process of its own all the time, and is killed at the end.
         """
         self._spec = spec
         self._wanted = wanted
@@ -108,6 +110,10 @@ class Keeper:
         self._unparsed = b""
         self._watcher, self._watcher_due = 0, 0.0
         self._helpers: set[int] = set()
+        self._companion: Companion | None = None
+        if beside is not None:
+            self._companion = Companion(lambda _: beside(), self._fork_companion)
+            self._companion.due = 0.0
         self._told: int = 0  # the signal
         self._over = False
 
@@ -146,6 +152,8 @@ class Keeper:
         due = [kept.due for kept in self._kept.values() if kept.due is not None]
         if not self._watcher:
             due.append(self._watcher_due)
+        if self._companion is not None and self._companion.due is not None:
+            due.append(self._companion.due)
         waiting: list[int | socket.socket] = [self._wake, self._reports, self._rows]
         if self._requests is not None and len(self._helpers) < HELPERS_MAX:
             waiting.append(self._requests)
@@ -183,6 +191,8 @@ class Keeper:
         now = time.monotonic()
         if not self._watcher and self._watcher_due <= now:
             self._watcher = self._fork(self._watch, signal.SIGKILL)
+        if self._companion is not None:
+            self._companion.turn()
         for kept in self._kept.values():
             if kept.due is not None and kept.due <= now and not self._is_taken(kept):
                 kept.due, kept.error = None, {}
@@ -320,6 +330,8 @@ class Keeper:
             log.error("%s does not end; its process is killed", kept.place)
         kill([kept.pid for kept in self._running()])
         kill([*self._helpers, *([self._watcher] if self._watcher else [])])
+        if self._companion is not None:
+            self._companion.kill()
         for place in self._kept:
             process.clear_dead(place.mountpoint)
         fds = (self._reports, self._report_to, self._rows, self._rows_to, self._wake, self._wake_to)
@@ -372,6 +384,9 @@ class Keeper:
             log.exception("process %d failed", os.getpid())
         finally:
             os._exit(code)
+
+    def _fork_companion(self, task: Callable[[], object]) -> int:
+        return self._fork(task, signal.SIGKILL)
 
     def _serve(self, place: Place) -> int:
         set_process_name("vfs-branch")
