@@ -19,12 +19,14 @@ from vfs.model.entry import Entry, Extra, directory_entry
 from vfs.remote.bucket import Bucket, Item, Retrying
 from vfs.remote.files import FileBucket
 from vfs.remote.layout import HEADER_NAME, INDEXES, REFS
+from vfs.remote.objects import Sought
 from vfs.remote.remote import Remote
 from vfs.repo.blobs import BlobBuilder
 from vfs.repo.repository import Repository
 from vfs.repo.trees import TreeBuilder
 from vfs.store.ingest import Ingest
 from vfs.store.layout import Kind
+from vfs.store.whole import Part
 from vfs.sync.fsck import check_remote
 from vfs.sync.graph import below
 
@@ -204,7 +206,10 @@ def assert_whole(path: Path) -> set[ObjectId]:
         for index in remote.catalog.indexes():
             for oid, kind in index.ids():
                 if kind is Kind.CHUNK:
-                    remote.objects.begin_chunks([oid], lambda _: None)
+                    place = remote.objects.place(oid, is_node=False)
+                    part = Part(place.offset, place.size, oid)
+                    sought = Sought(place.pack, place.segment, [part], [place.kind])
+                    remote.objects.begin_chunks([sought], lambda _: None)
                     continue
                 for child_kind, child in below(kind, remote.objects.nodes([oid])[oid]):
                     is_node = child_kind is not Kind.CHUNK

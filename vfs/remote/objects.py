@@ -59,9 +59,13 @@ class Arrived(NamedTuple):
 Handle: TypeAlias = Callable[[Arrived], None]
 
 
-class _Member(NamedTuple):
+class Sought(NamedTuple):
+    """A segment of a pack, and what is wanted of it."""
+
+    pack: PackId
     segment: Segment
-    objects: list[tuple[ObjectId, Place]]
+    parts: list[Part]  # in the order in which they lie there
+    kinds: list[Kind]  # of these
 
 
 class _Range(NamedTuple):
@@ -71,7 +75,7 @@ class _Range(NamedTuple):
     start: int
     end: int
     raw: int  # bytes before compression
-    members: list[_Member]
+    members: list[Sought]
 
 
 class Window(NamedTuple):
@@ -112,7 +116,7 @@ class RemoteObjects:
                 found[oid] = data
             else:
                 missing.append((oid, place))
-        ranges = _ranges(missing)
+        ranges = _ranges(_by_segment(missing))
         answers = self._workers.in_order(self._arrived, ranges)
         for wanted, segments in zip(ranges, answers, strict=True):
             for member, one in zip(wanted.members, segments, strict=True):
@@ -151,25 +155,28 @@ class RemoteObjects:
 
         Raises RemoteProblem, NotFound where a pack is gone.
         """
-        yield from self._workers.in_order(self._read_range, _ranges(objects))
+        yield from self._workers.in_order(self._read_range, _ranges(_by_segment(objects)))
 
-    def begin_chunks(self, ids: Iterable[ObjectId], handle: Handle) -> None:
+    def begin_chunks(self, sought: Iterable[Sought], handle: Handle) -> None:
         """Have chunks fetched and handed to *handle*, a segment at a time, by other threads.
 
         Returns while they are under way: `finish_chunks` waits, and raises what went wrong.
-        Raises RemoteProblem for one that is missing.
         """
-        for one in _ranges((oid, self.place(oid, is_node=False)) for oid in set(ids)):
+        for one in _ranges(sought):
             self._workers.begin(lambda wanted=one: self._hand_over(wanted, handle))  # type: ignore[misc]
 
     def finish_chunks(self) -> None:
-        """Wait for all chunks that were asked for. Raises RemoteProblem, RemoteUnavailable."""
+        """Wait for all chunks that were asked for.
+
+        Raises RemoteProblem, also for one that is missing, RemoteUnavailable.
+        """
         self._workers.finish()
         moved, self._moved = self._moved, []
         if moved:  # packs were removed after others had got what is needed of them
             self._catalog.refresh(self._workers)
             for ids, handle in moved:
-                self.begin_chunks(ids, handle)
+                places = ((oid, self.place(oid, is_node=False)) for oid in ids)
+                self.begin_chunks(_by_segment(places), handle)
             self._workers.finish()
         if self._moved:
             raise RemoteProblem(
@@ -203,7 +210,8 @@ class RemoteObjects:
             return self._read_all([window.wanted])
 
     def _read_all(self, objects: Sequence[tuple[ObjectId, Place]]) -> list[Arrived]:
-        return [one for wanted in _ranges(objects) for one in self._arrived(wanted)]
+        ranges = _ranges(_by_segment(objects))
+        return [one for wanted in ranges for one in self._arrived(wanted)]
 
     def _read_range(self, wanted: _Range) -> list[tuple[Kind, ObjectId, bytes]]:
         """Return the objects of a range. Runs in pool threads."""
@@ -217,7 +225,7 @@ class RemoteObjects:
         try:
             arrived = self._arrived(wanted)
         except NotFound:
-            ids = [oid for member in wanted.members for oid, _ in member.objects]
+            ids = [part.oid for member in wanted.members for part in member.parts]
             self._moved.append((ids, handle))
             return
         for one in arrived:
@@ -250,15 +258,23 @@ class RemoteObjects:
         return read_again(read)
 
 
-def _ranges(wanted: Iterable[tuple[ObjectId, Place]]) -> list[_Range]:
-    """Return what to ask for: segments that lie close together are one request."""
-    members: dict[tuple[PackId, Segment], list[tuple[ObjectId, Place]]] = {}
+def _by_segment(wanted: Iterable[tuple[ObjectId, Place]]) -> Iterator[Sought]:
+    """Yield the segments that objects are in."""
+    found: dict[tuple[PackId, Segment], list[tuple[Part, Kind]]] = {}
     for oid, place in wanted:
-        members.setdefault((place.pack, place.segment), []).append((oid, place))
+        part = Part(place.offset, place.size, oid)
+        found.setdefault((place.pack, place.segment), []).append((part, place.kind))
+    for (pack, segment), objects in found.items():
+        objects.sort()
+        yield Sought(pack, segment, [part for part, _ in objects], [kind for _, kind in objects])
+
+
+def _ranges(sought: Iterable[Sought]) -> list[_Range]:
+    """Return what to ask for: segments that lie close together are one request."""
     ranges: list[_Range] = []
-    for pack, segment in sorted(members):
-        objects = sorted(members[pack, segment], key=lambda one: one[1].offset)
-        member, end = _Member(segment, objects), segment.start + segment.stored
+    for member in sorted(sought, key=lambda one: (one.pack, one.segment)):
+        pack, segment = member.pack, member.segment
+        end = segment.start + segment.stored
         last = ranges[-1] if ranges else None
         if (
             last is not None
@@ -274,12 +290,9 @@ def _ranges(wanted: Iterable[tuple[ObjectId, Place]]) -> list[_Range]:
     return ranges
 
 
-def _verified(member: _Member, start: int, data: memoryview) -> Arrived:
+def _verified(member: Sought, start: int, data: memoryview) -> Arrived:
     """Return a segment whose wanted objects are what their ids say. Raises CorruptObject."""
-    _, stored, raw, compressed = member.segment
-    at = member.segment.start - start
-    body = data[at : at + stored]
-    parts = [Part(place.offset, place.size, oid) for oid, place in member.objects]
-    kinds = [place.kind for _, place in member.objects]
-    whole = verified(body, parts, raw=raw, compressed=compressed)
-    return Arrived(parts, kinds, body, whole, compressed)
+    at, stored, raw, compressed = member.segment
+    body = data[at - start : at - start + stored]
+    whole = verified(body, member.parts, raw=raw, compressed=compressed)
+    return Arrived(member.parts, member.kinds, body, whole, compressed)

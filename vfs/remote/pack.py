@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 from vfs.ids import ObjectId, object_id
 from vfs.remote.layout import PACK_MAGIC, PackId, Segment, encode_index
 from vfs.store.compression import compress_all
-from vfs.store.ingest import SEGMENT_BYTES
+from vfs.store.ingest import SEGMENT_BYTES, SEGMENT_OBJECTS
 from vfs.store.layout import Kind
 
 PACK_RAW_BYTES: Final = 32 << 20
@@ -51,6 +51,10 @@ class _Filling:
         self.load: Load | None = None  # instead of the parts
         self.size = 0
 
+    def takes(self, size: int) -> bool:
+        """Say whether there is room for an object of *size* bytes."""
+        return self.size + size <= self.room and len(self.members) < SEGMENT_OBJECTS
+
 
 class PackBuilder:
     """One pack being filled. For one thread."""
@@ -65,7 +69,7 @@ class PackBuilder:
     def add(self, kind: Kind, oid: ObjectId, data: bytes) -> None:
         """Add an object that is not in it."""
         segment = self._open.get(kind)
-        if segment is None or segment.size + len(data) > segment.room:
+        if segment is None or not segment.takes(len(data)):
             segment = self._open[kind] = _Filling(kind)
             self._full.append(segment)
         segment.members.append((oid, kind, len(data)))

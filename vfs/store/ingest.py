@@ -59,6 +59,10 @@ SEGMENT_BYTES: Final = 448 * 1024
 (64 KiB), as much as in the megabytes that other tools compress at a time. With one chunk more at
 the end it stays below OBJECT_MAX_BYTES."""
 
+SEGMENT_OBJECTS: Final = 2_000
+"""At most so many share a segment, however small they are: the rows of all of them are written in
+one transaction."""
+
 QUEUE_PACKS: Final = 24
 """About what a transaction takes: while one is on its way to the disk, the next is made ready."""
 
@@ -384,7 +388,8 @@ def _grouped(
 ) -> list[list[int]]:
     """Return the indices of *new* chunks by the segments that they go to.
 
-    Those of one run share segments of SEGMENT_BYTES; without *runs*, each stands alone.
+    Those of one run share segments of SEGMENT_BYTES or SEGMENT_OBJECTS; without *runs*, each stands
+    alone.
     """
     if runs is None:
         return [[index] for index in new]
@@ -392,7 +397,7 @@ def _grouped(
     ends = accumulate(runs)
     end = size = 0
     for index in new:
-        if index >= end or size >= SEGMENT_BYTES:
+        if index >= end or size >= SEGMENT_BYTES or len(groups[-1]) >= SEGMENT_OBJECTS:
             while index >= end:
                 end = next(ends)
             groups.append([])

@@ -12,13 +12,14 @@ from collections.abc import Generator, Sequence
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from vfs.errors import CorruptObject, RemoteProblem
-from vfs.remote.layout import PackId, Place, Segment
+from vfs.remote.objects import Sought
 from vfs.store.layout import Kind
 from vfs.store.whole import Gathering, Part
 from vfs.sync.segments import keep
 
 if TYPE_CHECKING:
     from vfs.ids import ObjectId
+    from vfs.remote.layout import PackId, Place, Segment
     from vfs.remote.objects import Arrived
     from vfs.remote.remote import Remote
     from vfs.store.ingest import Ingest
@@ -34,8 +35,9 @@ NEEDS_AT_ONCE: Final = 512
 CHUNKS_BYTES: Final = 32 << 20
 """Segments are asked for when so much is complete: the more at once, the more lie side by side."""
 
-FLUSH_CHUNKS: Final = 100_000
-"""Ids of chunks that are remembered as wanted; then all are asked for, and what came is flushed."""
+FLUSH_CHUNKS: Final = 50_000
+"""Chunks that are remembered as wanted; then all are asked for, and what came is flushed. On its
+way each takes some 600 bytes of memory."""
 
 
 class Receiver:
@@ -49,7 +51,7 @@ class Receiver:
         self._tasks: list[tuple[Task, Needs]] = []
         self._wanted: dict[ObjectId, int] = {}  # missing chunks, and their sizes; until a flush
         self._gathering: Gathering[tuple[PackId, Segment]] = Gathering()
-        self._ready: list[ObjectId] = []  # to be asked for
+        self._ready: list[Sought] = []  # to be asked for
         self._ready_bytes = 0
         self._lock = threading.Lock()
         self.erased: set[ObjectId] = set()  # chunks that were wanted, and erased from the remote
@@ -110,10 +112,13 @@ class Receiver:
         part = Part(place.offset, place.size, oid)
         whole = self._gathering.add((place.pack, place.segment), place.segment.raw, part)
         if whole is not None:
-            self._ready += [one.oid for one in whole]
-            self._ready_bytes += place.segment.raw
+            self._seek(place.pack, place.segment, whole)
             if self._ready_bytes >= CHUNKS_BYTES:
                 self._ask_for_chunks()
+
+    def _seek(self, pack: PackId, segment: Segment, parts: list[Part]) -> None:
+        self._ready.append(Sought(pack, segment, parts, [Kind.CHUNK] * len(parts)))
+        self._ready_bytes += segment.raw
 
     def _nodes(self, needs: Needs) -> dict[ObjectId, bytes]:
         """Return nodes, which are in the store from now on."""
@@ -145,8 +150,8 @@ class Receiver:
 
     def _settle(self) -> None:
         """Ask for all that is wanted, and wait until it is durable."""
-        for _, parts in self._gathering.rest():
-            self._ready += [part.oid for part in parts]
+        for (pack, segment), parts in self._gathering.rest():
+            self._seek(pack, segment, parts)
         self._ask_for_chunks()
         self._remote.objects.finish_chunks()
         self._ingest.flush()

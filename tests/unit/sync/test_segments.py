@@ -19,8 +19,10 @@ from vfs.remote.layout import Segment, encode_index, index_name, pack_name
 from vfs.remote.pack import PackBuilder, SealedPack
 from vfs.repo.fsck import check_store
 from vfs.repo.repository import Repository
+from vfs.store import ingest
 from vfs.store.layout import Kind
 from vfs.store.whole import Gathering, Part, is_whole
+from vfs.sync import receiving, segments
 from vfs.sync.fetch import Wanted
 from vfs.sync.progress import SILENT
 from vfs.sync.pull import pull
@@ -257,3 +259,29 @@ def test_a_small_unrelated_version_still_travels(
     pull_data(there, place)
     root = there.commit(there.resolve("data").commit).root
     assert read_tree(there, root) == {"a": b"a" * 5000, "b": b"b"}
+
+
+def test_a_segment_of_too_many_chunks_is_stored_in_several(
+    monkeypatch: pytest.MonkeyPatch, here: Repository, there: Repository, place: Path
+) -> None:
+    """As an earlier vfs made them: one transaction could not hold their rows within bounds."""
+    commit_chunks(here, CHUNKS)
+    push_all(here, place)
+    for module in (ingest, segments):
+        monkeypatch.setattr(module, "SEGMENT_OBJECTS", 3)
+    pull_data(there, place)
+    frames = [stored(there, oid) for oid in IDS]
+    assert frames[0] == frames[1] == frames[2] != frames[3]
+    assert travelled(place, IDS[0]) not in frames
+    assert_pulled(there)
+
+
+def test_what_waits_for_its_segment_is_asked_for_before_it_is_too_much(
+    monkeypatch: pytest.MonkeyPatch, here: Repository, there: Repository, place: Path
+) -> None:
+    monkeypatch.setattr(receiving, "FLUSH_CHUNKS", 2)
+    commit_chunks(here, CHUNKS)
+    push_all(here, place)
+    pull_data(there, place)
+    assert len({stored(there, oid) for oid in IDS}) == 2  # three of the segment, then the last
+    assert_pulled(there)
