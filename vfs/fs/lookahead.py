@@ -39,7 +39,10 @@ class LookAhead:
         self._ends: Recent[ObjectId, int] = Recent(_FILES)  # up to where all is expected
 
     def note(self, file: File, offset: int, length: int) -> None:
-        """Expect what follows a request, if it goes on with what was read. Raises CorruptObject."""
+        """Expect what follows a request, if it goes on with what was read.
+
+        Raises CorruptObject, NotHere.
+        """
         if not file.flags & FLAG_BLOB:
             return
         end = offset + length

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,13 +15,17 @@ from pyfuse3 import FUSEError
 
 from tests.support.caches import PATIENT, make_origin, new_cache
 from tests.support.remotes import WatchedBucket
+from vfs.errors import RemoteUnavailable
 from vfs.fs.branch.branch import Branch
 from vfs.fuse import branch_operations
 from vfs.fuse.branch_operations import BranchOperations
+from vfs.ids import NO_CONTENT, ObjectId
 from vfs.model.overlay import ROOT_INO
 from vfs.remote import objects
 from vfs.remote.files import FileBucket
+from vfs.store.objects import NotHere
 from vfs.sync.cache import open_cache
+from vfs.sync.ondemand import OnDemand
 from vfs.sync.remotes import RemotePlace
 
 NAMES = [f"file{number:04}{'x' * 200}" for number in range(6000)]  # nodes of several segments
@@ -173,5 +177,51 @@ def test_others_are_answered_while_one_waits(asked: Asked) -> None:
                 go_on.set()
         assert done == [LARGE]
         assert operations.only_reading == 0
+
+    trio.run(main)
+
+
+def test_what_follows_a_read_is_expected(asked: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected: list[ObjectId] = []
+
+    def expect(_self: OnDemand, ids: Iterable[ObjectId]) -> None:
+        expected.extend(ids)
+
+    monkeypatch.setattr(OnDemand, "expect", expect)
+
+    async def main() -> None:
+        ino = await asked.find("large")
+        handle = (await asked.operations.open(ino, os.O_RDWR, CTX)).fh
+        read = await asked.operations.read(handle, 0, 4096)
+        plan = asked.branch.files.plan_read(handle, 0, len(LARGE))
+        assert read == LARGE[:4096]
+        assert plan is not None
+        spans = list(asked.branch.new_reader().spans(plan.content))
+        assert len(spans) > 1
+        assert expected[-1] == spans[-1].content
+        before = len(expected)
+        await asked.operations.write(handle, 0, LARGE[:8192])
+        await asked.operations.read(handle, 0, 4096)  # of what is in memory
+        assert len(expected) == before
+
+    trio.run(main)
+
+
+def test_what_is_here_is_read_where_what_follows_does_not_come(
+    asked: Asked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise RemoteUnavailable("the line is cut")
+
+    def expect(*_: object) -> None:
+        raise NotHere(NO_CONTENT)
+
+    async def main() -> None:
+        operations = asked.operations
+        handle = (await operations.open(await asked.find("large"), os.O_RDONLY, CTX)).fh
+        assert await operations.read(handle, 0, 4096) == LARGE[:4096]
+        monkeypatch.setattr(asked.branch, "expect", expect)
+        monkeypatch.setattr(asked.branch, "bring", refuse)
+        assert await operations.read(handle, 0, 4096) == LARGE[:4096]
 
     trio.run(main)

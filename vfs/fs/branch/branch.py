@@ -24,6 +24,7 @@ from vfs.fs.branch.names import Names
 from vfs.fs.branch.past import Asked, BranchPast, asked
 from vfs.fs.branch.restore import Outdated, Restorer
 from vfs.fs.branch.state import State
+from vfs.fs.lookahead import LookAhead
 from vfs.repo.blobs import FileReader
 from vfs.repo.history import entry_or_none
 from vfs.repo.origin import Origin
@@ -32,6 +33,7 @@ from vfs.repo.repository import Repository
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from vfs.fs.branch.content import ReadPlan
     from vfs.fs.branch.reports import Wanted
     from vfs.ids import ObjectId
     from vfs.store.objects import IsWanted
@@ -57,7 +59,11 @@ class Branch:
         self._state = State(store.overlays.rows(header.id), origin, pristine=header.seq == 0)
         self.inodes = Inodes(self._state)
         self.names = Names(self.inodes, header.next_ino)
-        self.files = OpenFiles(self.inodes, FileReader(repo.reader))
+        files = FileReader(repo.reader)
+        self.files = OpenFiles(self.inodes, files)
+        self._lookahead = (
+            None if store.bring is None else LookAhead(files, store.bring, repo.reader.has)
+        )
         self.attributes = Attributes(self.inodes, self.files)
         self._pool = ThreadPoolExecutor(_STORE_THREADS, thread_name_prefix="vfs-store")
         rows = store.overlays.rows(header.id)
@@ -163,6 +169,15 @@ class Branch:
             yield
         finally:
             self._reader.waits = before
+
+    def expect(self, plan: ReadPlan) -> None:
+        """Have a remote send what follows a range that is read, where its reader goes on so.
+
+        Raises NotHere, CorruptObject.
+        """
+        if self._lookahead is not None and plan.to_read:
+            start, end = plan.to_read[-1]
+            self._lookahead.note(plan.content, start, end - start)
 
     def bring(self, oid: ObjectId, wanted: IsWanted) -> None:
         """Have the remote's object here. In any thread. Raises VfsError.
