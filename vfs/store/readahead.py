@@ -11,7 +11,8 @@ import ctypes
 import mmap
 from typing import Final
 
-AHEAD_BYTES: Final = 2 << 20
+STRIDE_BYTES: Final = 4 * 4096  # from one block to the next, of those written together
+AHEAD_BLOCKS: Final = 128  # 2 MiB
 RUN_BLOCKS: Final = 2  # in a row, before anything is read ahead
 
 _libc: Final = ctypes.CDLL(None, use_errno=True)
@@ -53,7 +54,7 @@ class ReadAhead:
     def __init__(self) -> None:
         self._next = -1
         self._run = 0
-        self._asked = 0  # the address up to which the kernel was asked
+        self._asked = 0  # the block up to which the kernel was asked
 
     def touched(self, block: int, value: memoryview) -> None:
         """Note that *block* was read, where *value* lies in the map."""
@@ -67,10 +68,10 @@ class ReadAhead:
         self._run += 1
         if self._run < RUN_BLOCKS:
             return
-        start = _address(value)
-        if start + AHEAD_BYTES // 2 < self._asked:
+        if block + AHEAD_BLOCKS // 2 < self._asked:
             return
-        start = max(start, self._asked) // mmap.PAGESIZE * mmap.PAGESIZE
-        self._asked = start + AHEAD_BYTES
+        first = max(block, self._asked)
+        self._asked = first + AHEAD_BLOCKS
+        start = _address(value) // mmap.PAGESIZE * mmap.PAGESIZE + (first - block) * STRIDE_BYTES
         # Past the end of the file, or of the map, it does nothing: no error counts.
-        _libc.madvise(start, AHEAD_BYTES, mmap.MADV_WILLNEED)
+        _libc.madvise(start, AHEAD_BLOCKS * STRIDE_BYTES, mmap.MADV_WILLNEED)
