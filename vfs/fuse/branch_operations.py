@@ -378,7 +378,7 @@ class BranchOperations(pyfuse3.Operations):
         if plan is None:
             return b""
         counters.add(counts.BYTES_READ, plan.end - plan.start)
-        await self._expect(plan)
+        await self._expect(plan, fh)
         try:
             if plan.bytes_to_read <= INLINE_BYTES:
                 return self._files.read_now(plan)
@@ -388,14 +388,14 @@ class BranchOperations(pyfuse3.Operations):
             with self._reading():  # threads that wait for the rest keep none of the others waiting
                 return await self._read_elsewhere(plan, self._fetching, self._fetches)
 
-    async def _expect(self, plan: ReadPlan) -> None:
+    async def _expect(self, plan: ReadPlan, fh: int) -> None:
         """Have what follows a read fetched; what goes wrong there is told to who comes to it."""
         with suppress(VfsError):
             while True:
                 try:
                     return self._branch.expect(plan)
                 except NotHere as absent:
-                    await self.bring(absent)
+                    await self._bring(absent, opened_by(self._openers[fh]))
 
     async def _read_elsewhere(
         self, plan: ReadPlan, readers: list[FileReader], limit: trio.CapacityLimiter | None = None

@@ -67,8 +67,8 @@ def fetch_ahead(path: Path, patience: Patience, hints: Hints, ready: Callable[[]
         source = _source(store, patience)
         ahead = ReadAhead(Windows(store, source.uuid, source.limit, source.bucket))
         ready()
-        for ids, now in hints.heard():
-            ahead.expect(ids, now=now)
+        for ids, waiting in hints.heard():
+            ahead.expect(ids, waiting)
 
 
 def make_cache(path: Path, place: RemotePlace, limit: int | None = None) -> MasterKey | None:

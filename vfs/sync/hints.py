@@ -6,15 +6,39 @@ wants the interpreter's lock while it answers.
 
 from __future__ import annotations
 
+import os
+import select
 import socket
-from collections.abc import Iterable, Iterator
+import struct
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
 
 from vfs.ids import ID_BYTES, ObjectId
 
 IDS_AT_ONCE: Final = 512  # in a message: 16 KiB
-_NOW, _LATER = b"!", b"?"
+_FD: Final = struct.Struct("@i")
+
+Left = Callable[[], float]
+"""Says for how many seconds to wait before it is asked again; 0: no longer."""
+
+
+class Waiting:
+    """Somebody who waits for an object, until this is closed."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    def close(self) -> None:
+        """Wake him: it is here, or is not going to be."""
+        os.close(self._fd)
+
+
+class Heard(NamedTuple):
+    """What is going to be read; with somebody who waits for it, it is one object."""
+
+    ids: list[ObjectId]
+    waiting: Waiting | None
 
 
 class Hints:
@@ -34,21 +58,65 @@ class Hints:
         self._listener.close()
         self._teller.close()
 
-    def tell(self, ids: Iterable[ObjectId], *, now: bool = False) -> None:
-        """Tell what is going to be read, or with *now* is waited for.
+    def tell(self, ids: Iterable[ObjectId]) -> None:
+        """Tell what is going to be read.
 
         Never waits itself: what is not heard is fetched when it is missed.
         """
         each = iter(ids)
         while some := list(islice(each, IDS_AT_ONCE)):
             try:
-                self._teller.send((_NOW if now else _LATER) + b"".join(some), socket.MSG_DONTWAIT)
+                self._teller.send(b"".join(some), socket.MSG_DONTWAIT)
             except OSError:
                 return
 
-    def heard(self) -> Iterator[tuple[list[ObjectId], bool]]:
-        """Yield what is told, for ever, and whether somebody waits for it."""
+    def ask(self, oid: ObjectId, left: Left) -> bool:
+        """Have an object fetched; return when it is here, or is not going to be: False if too late.
+
+        What *left* raises ends it, too. Along goes the end of a pipe that nothing is written to.
+        When all who have that end have closed it, the kernel tells whoever has the other one, also
+        where they were killed.
+        """
+        reader, writer = os.pipe2(os.O_CLOEXEC)
+        try:
+            try:
+                is_sent = self._send(oid, writer, left)
+            finally:
+                os.close(writer)
+            return is_sent and _await(reader, select.POLLIN, left)
+        finally:
+            os.close(reader)
+
+    def _send(self, oid: ObjectId, fd: int, left: Left) -> bool:
+        """Send a request when there is room for it; give whether there was in time."""
+        way = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, _FD.pack(fd))]
+        while _await(self._teller.fileno(), select.POLLOUT, left):
+            try:
+                self._teller.sendmsg([oid], way, socket.MSG_DONTWAIT)
+            except BlockingIOError:  # somebody else was faster
+                continue
+            except OSError:
+                return False
+            return True
+        return False
+
+    def heard(self) -> Iterator[Heard]:
+        """Yield what is told, for ever."""
+        room = socket.CMSG_LEN(_FD.size)
         while True:
-            told = self._listener.recv(1 + IDS_AT_ONCE * ID_BYTES)
-            ids = [ObjectId(told[at : at + ID_BYTES]) for at in range(1, len(told), ID_BYTES)]
-            yield ids, told[:1] == _NOW
+            told, came, *_ = self._listener.recvmsg(
+                IDS_AT_ONCE * ID_BYTES, room, socket.MSG_CMSG_CLOEXEC
+            )
+            waiting = [Waiting(*_FD.unpack(data)) for _, _, data in came]
+            ids = [ObjectId(told[at : at + ID_BYTES]) for at in range(0, len(told), ID_BYTES)]
+            yield Heard(ids, waiting[0] if waiting else None)
+
+
+def _await(fd: int, event: int, left: Left) -> bool:
+    """Wait for *event* or the end of the other side; give whether it came in time."""
+    poll = select.poll()
+    poll.register(fd, event)
+    while seconds := left():
+        if poll.poll(seconds * 1000):
+            return True
+    return False

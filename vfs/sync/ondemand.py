@@ -45,7 +45,6 @@ REST_SECONDS: Final = 2.0
 SOON_SECONDS: Final = 1.0
 """As long another process has to bring what is missing, before a reader sees to it itself."""
 
-_LOOK_SECONDS: Final = 0.002  # between two looks at whether it came: 20 us each
 _ASK_SECONDS: Final = 0.1  # between two looks at whether it is still wanted: 40 us each
 
 log = logging.getLogger(__name__)
@@ -92,7 +91,6 @@ class OnDemand:
         self._patience = patience
         self._windows = Windows(store, source.uuid, source.limit, lambda: open_source(source))
         self._rests_until = 0.0
-        self._looking: set[int] = set()  # threads
 
     def touched(self, block: int) -> None:
         """Note that somebody read from a block."""
@@ -132,19 +130,7 @@ class OnDemand:
         """
         if self._patience.hints is None:
             return False
-        self._patience.hints.tell([oid], now=True)
-        thread = threading.get_ident()
-        self._looking.add(thread)
-        try:
-            while left := wait.left():
-                until = time.monotonic() + left
-                while time.monotonic() < until:
-                    if self._windows.has(oid):
-                        return True
-                    time.sleep(_LOOK_SECONDS * len(self._looking))  # many look no more than one
-        finally:
-            self._looking.discard(thread)
-        return False
+        return self._patience.hints.ask(oid, wait.left) and self._windows.has(oid)
 
     def expect(self, ids: Iterable[ObjectId]) -> None:
         """Have objects brought by another process, as they are going to be read.

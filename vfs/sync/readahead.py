@@ -14,7 +14,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from vfs.errors import VfsError
 from vfs.sync.windows import STORING_AT_ONCE
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from vfs.ids import ObjectId
     from vfs.remote.layout import PackId
     from vfs.remote.objects import Arrived, Window
+    from vfs.sync.hints import Waiting
     from vfs.sync.windows import Windows
 
 THREADS: Final = 16
@@ -42,6 +43,10 @@ REFRESH_SECONDS: Final = 2.0  # at least, between two looks for new packs
 log = logging.getLogger(__name__)
 
 
+_Key: TypeAlias = "tuple[PackId, int]"
+"""Of a window: where it begins."""
+
+
 class _Come(NamedTuple):
     """What a window has, and the turn of who fetched it."""
 
@@ -56,8 +61,8 @@ class ReadAhead:
     def __init__(self, windows: Windows) -> None:
         self._windows = windows
         self._waiting: deque[Window] = deque()
-        self._known: set[tuple[PackId, int]] = set()  # waiting, or on their way
-        self._ids: set[ObjectId] = set()  # what is in these
+        self._known: dict[_Key, list[Waiting]] = {}  # waiting, or on their way; and for whom
+        self._ids: dict[ObjectId, _Key] = {}  # what is in these
         self._change = threading.Condition()
         self._threads: list[threading.Thread] = []
         self._idle = 0
@@ -69,22 +74,35 @@ class ReadAhead:
         """Begin nothing more."""
         with self._change:
             self._closed = True
-            self._waiting.clear()
+            while self._waiting:
+                self._done(self._waiting.pop())
             self._change.notify_all()
 
-    def expect(self, ids: Iterable[ObjectId], *, now: bool = False) -> None:
-        """Have objects fetched soon, unless they are here; *now*: before all that waits.
+    def expect(self, ids: Iterable[ObjectId], waiting: Waiting | None = None) -> None:
+        """Have objects fetched soon, unless they are here.
 
-        Raises nothing; may wait while it looks for packs that are new.
+        One that is waited for comes before others; *waiting* is closed when it is here, or can't be
+        had. Raises nothing; may wait while it looks for packs that are new.
         """
+        is_coming = False
         try:
             for oid in ids:
-                if oid not in self._ids and not self._windows.has(oid):
+                is_coming = self._is_coming(oid, waiting)
+                if not is_coming and not self._windows.has(oid):
                     window = self._windows.find(oid) or self._find_anew(oid)
-                    if window is not None:
-                        self._expect(window, now=now)
+                    is_coming = window is not None and self._expect(window, waiting)
         except VfsError as error:
             log.info("nothing is fetched ahead: %s", error)
+        if waiting is not None and not is_coming:
+            waiting.close()
+
+    def _is_coming(self, oid: ObjectId, waiting: Waiting | None) -> bool:
+        """Say whether an object is on its way; if so, who waits for it is going to be told."""
+        with self._change:
+            key = self._ids.get(oid)
+            if key is not None and waiting is not None:
+                self._known[key].append(waiting)
+            return key is not None
 
     def _find_anew(self, oid: ObjectId) -> Window | None:
         now = time.monotonic()
@@ -94,16 +112,18 @@ class ReadAhead:
         self._windows.refresh()
         return self._windows.find(oid)
 
-    def _expect(self, window: Window, *, now: bool) -> None:
+    def _expect(self, window: Window, waiting: Waiting | None) -> bool:
+        """Have a window fetched; give whether it is going to be."""
         key = (window.pack, window.start)
         with self._change:
-            if key in self._known or self._closed:
-                return
-            if len(self._waiting) >= WAITING_MAX and not now:
-                return
-            self._known.add(key)
-            self._ids.update(oid for oid, _ in window.around)
-            if now:
+            if self._closed or (len(self._waiting) >= WAITING_MAX and waiting is None):
+                return False
+            is_known = key in self._known
+            self._known.setdefault(key, []).extend(() if waiting is None else (waiting,))
+            if is_known:
+                return True
+            self._ids.update((oid, key) for oid, _ in window.around)
+            if waiting is not None:
                 self._waiting.appendleft(window)
             else:
                 self._waiting.append(window)
@@ -113,6 +133,7 @@ class ReadAhead:
                         self._begin(self._store)
                 self._begin(self._fetch)
             self._change.notify()
+            return True
 
     def _begin(self, work: Callable[[], None]) -> None:
         # Daemons: one that waits for a line that hangs keeps no process from ending.
@@ -161,5 +182,7 @@ class ReadAhead:
 
     def _done(self, window: Window) -> None:
         with self._change:
-            self._known.discard((window.pack, window.start))
-            self._ids.difference_update(oid for oid, _ in window.around)
+            for waiting in self._known.pop((window.pack, window.start)):
+                waiting.close()
+            for oid, _ in window.around:
+                self._ids.pop(oid, None)
