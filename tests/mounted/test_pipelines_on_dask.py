@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import socket
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -25,9 +22,11 @@ from tests.mounted.test_pipelines import (
     put,
     stuck,
 )
+from tests.support.clusters import Cluster
 from tests.support.hub import COMMAND, Hub
-from tests.support.mounting import ROOT, wait_for_end, wait_until
+from tests.support.mounting import wait_for_end, wait_until
 from vfs.pipeline.dask import claim
+from vfs.repo.fsck import check_store
 
 pytest.importorskip("distributed")
 pytestmark = pytest.mark.mounted
@@ -36,48 +35,6 @@ __all__ = ["hub"]
 
 WORDS = {f"f{i}": f"w{i}" for i in range(8)}
 DONE = {name: text.upper() for name, text in WORDS.items()}
-
-
-class Cluster:
-    """A scheduler, and workers of one thread each."""
-
-    def __init__(self, undo: ExitStack, directory: Path) -> None:
-        self._undo, self._directory = undo, directory
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self._port = free.getsockname()[1]
-        self.url = f"tcp://127.0.0.1:{self._port}"
-
-    def scheduler(self) -> subprocess.Popen[bytes]:
-        return self._begin(
-            "scheduler", "--host", "127.0.0.1", "--port", str(self._port), "--no-dashboard"
-        )
-
-    def worker(self, *options: str, hidden: Path | None = None) -> subprocess.Popen[bytes]:
-        """Begin a worker; with *hidden*, one that does not see what is there, as elsewhere."""
-        own = ["--local-directory", str(self._directory / "dask"), "--nthreads", "1"]
-        command = ["worker", self.url, "--no-nanny", "--no-dashboard", *own, *options]
-        if hidden is None:
-            return self._begin(*command)
-        home = Path(tempfile.mkdtemp(prefix="home-", dir=self._directory))
-        hide = f'mount -t tmpfs none "{hidden}" && exec "$@"'
-        return self._begin(
-            *command, before=("unshare", "--mount", "sh", "-c", hide, "sh"), HOME=str(home),
-            TMPDIR=str(home),
-        )  # fmt: skip
-
-    def _begin(
-        self, what: str, *options: str, before: Sequence[str] = (), **environment: str
-    ) -> subprocess.Popen[bytes]:
-        process = subprocess.Popen(
-            [*before, sys.executable, "-m", f"distributed.cli.dask_{what}", *options],
-            env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        self._undo.callback(process.wait, 60)
-        self._undo.callback(process.kill)
-        return process
 
 
 @pytest.fixture
@@ -156,7 +113,7 @@ def test_what_is_killed_loses_and_doubles_nothing(hub: Hub, cluster: Cluster, wh
         hub.vfs("pipeline", "run", "edges", "--scheduler", cluster.url)
     assert files(hub, "edges") == DONE
     assert numbers(jobs(hub, "edges")[0])[0] == 8
-    assert hub.vfs("fsck").returncode == 0
+    assert check_store(hub.store, data=False).damages == []
 
 
 def test_a_scheduler_that_is_not_there_is_named(hub: Hub, cluster: Cluster) -> None:
