@@ -138,7 +138,8 @@ def _mount(version: Version, directory: Path) -> _Mounted:
                 continue
             return mounted
     _end(mounted)
-    why = log.read_text(errors="replace").strip().partition("\n")[0] or "it takes too long"
+    said_first = log.read_text(errors="replace").strip().partition("\n")[0]
+    why = said_first.removeprefix("vfs: ") or "it takes too long"
     raise MountProblem(f"{version.url} can't be mounted on {socket.gethostname()}: {why}")
 
 
