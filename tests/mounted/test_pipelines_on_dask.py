@@ -48,17 +48,23 @@ from vfs.cli.main import main
 from vfs.pipeline import dask
 
 dask.PATIENCE_SECONDS = {patience}
+dask.CONNECT_SECONDS = {connect}
 dask.SURVEY_SECONDS = 0.1
 main()
 """
 
 
 @contextmanager
-def job(hub: Hub, *options: str, patience: int = 0) -> Iterator[subprocess.Popen[str]]:
-    """Begin a job; with *patience* (s), one that waits no longer for what is not there."""
+def job(
+    hub: Hub, *options: str, patience: int = 0, connect: float = 5
+) -> Iterator[subprocess.Popen[str]]:
+    """Begin a job; with *patience* (s), one that waits no longer for what is not there.
+
+    *connect*: so long (s) it waits for a scheduler at the beginning.
+    """
     program = COMMAND
     if patience:
-        program = [sys.executable, "-c", IMPATIENT.format(patience=patience)]
+        program = [sys.executable, "-c", IMPATIENT.format(patience=patience, connect=connect)]
     command = [*program, "--store", str(hub.store), "pipeline", "run", "edges", *options]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         try:
@@ -119,9 +125,10 @@ def test_what_is_killed_loses_and_doubles_nothing(hub: Hub, cluster: Cluster, wh
 def test_a_scheduler_that_is_not_there_is_named(hub: Hub, cluster: Cluster) -> None:
     put(hub, "images", WORDS)
     create(hub, "edges", EDGES, {"data": "images", "glob": "/*"})
-    failed = hub.vfs("pipeline", "run", "edges", "--scheduler", cluster.url, check=False)
-    assert failed.returncode == 1
-    assert f"no scheduler answers at {cluster.url}" in failed.stderr
+    with job(hub, "--scheduler", cluster.url, patience=1, connect=0.5) as running:
+        assert running.wait(timeout=60) == 1
+        assert running.stderr is not None
+        assert f"no scheduler answers at {cluster.url}" in running.stderr.read()
 
 
 def test_a_directory_is_claimed_once(tmp_path: Path) -> None:
