@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +12,7 @@ import click
 
 from vfs.cli import output
 from vfs.cli.command import Command, Settings, json_option, note, pass_settings, warn
+from vfs.cli.progress import stage_progress
 from vfs.cli.secrets import secret_options, unlockable
 from vfs.cli.serving import (
     EXIT_FAILED,
@@ -292,18 +291,19 @@ def run(
     JSON: the job, as inspect has it; null where there was nothing to do.
     """
     from vfs.pipeline.job import Cluster, run_job
+    from vfs.repo.stages import Stage
 
     def unlock(place: RemotePlace) -> RemotePlace:
         return unlockable(place, key_file, passphrase_file)
 
-    with _counted() as told:
+    with stage_progress() as on_stage:
         job = run_job(
             settings.store.resolve(),
             settings.repository,
             name,
             again=again,
             cluster=Cluster(scheduler, remote, unlock),
-            told=told,
+            told=lambda job: on_stage(Stage("datums", job.done, job.total - job.skipped)),
         )
     if as_json:
         output.write_json(None if job is None else asdict(job))
@@ -311,25 +311,12 @@ def run(
         note(f"{name} is current: its output is that of its inputs as they are")
     elif job.state == "success":
         numbers = f"{job.done} run, {job.skipped} skipped, {job.dropped} gone"
-        click.echo(f"{name}: {output.plural(job.total, 'datum')} ({numbers}), "
-                   f"{job.commit[: output.ID_DIGITS]}")  # fmt: skip
+        version = job.commit[: output.ID_DIGITS]
+        click.echo(f"{name}: {output.plural(job.total, 'datum')} ({numbers}), {version}")
     if job is not None and job.state != "success":
         warn(f"{name}: {job.problem}")
         note(f"what its commands wrote: vfs pipeline logs {name} --job {job.id}")
         ctx.exit(EXIT_FAILED)
-
-
-@contextmanager
-def _counted() -> Iterator[Any]:
-    """Give what shows how many datums are done, where standard error is a terminal."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from rich.progress import Progress
-
-    with Progress(console=output.console(stderr=True), transient=True) as bar:
-        task = bar.add_task("datums", total=None)
-        yield lambda job: bar.update(task, completed=job.done, total=job.total - job.skipped)
 
 
 def _write_datums(rows: list[tuple[str, list[Any], bool]], *, as_json: bool) -> None:

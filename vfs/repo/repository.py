@@ -14,10 +14,7 @@ from vfs.errors import AlreadyExists, Conflict, ErasedMeanwhile, NotADirectory, 
 from vfs.ids import ID_BYTES, ObjectId
 from vfs.model.commit import JSON, Commit
 from vfs.model.entry import Entry
-from vfs.model.names import (
-    check_data_set_name,
-    check_ref_name,
-)
+from vfs.model.names import check_data_set_name, check_ref_name
 from vfs.model.overlay import OverlayHeader
 from vfs.repo import identity
 from vfs.repo.blobs import FileReader
